@@ -1,0 +1,33 @@
+"""relprop: which inputs made a trained network decide as it did.
+
+Layer-wise relevance propagation and DeepLIFT for PyTorch models as they are, on native kernels.
+"""
+
+from relprop.attribution.deeplift import DeepLift
+from relprop.attribution.lrp import LRP
+from relprop.errors import (
+    CaptureError,
+    InvalidInputError,
+    InvalidTypeError,
+    RelpropError,
+    UnsupportedOperatorError,
+)
+from relprop.ops.backends import backends
+from relprop.report import Report
+from relprop.rules.composite import Composite
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LRP",
+    "CaptureError",
+    "Composite",
+    "DeepLift",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "RelpropError",
+    "Report",
+    "UnsupportedOperatorError",
+    "__version__",
+    "backends",
+]

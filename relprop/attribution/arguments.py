@@ -1,0 +1,137 @@
+"""What a user hands to `attribute`: checked, and brought into one form.
+
+Every mistake is met here, before anything runs, by one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from relprop.errors import InvalidInputError, InvalidTypeError
+
+Inputs = Tensor | tuple[Tensor, ...]
+Target = int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...]] | None
+
+
+def check_model(model: object) -> nn.Module | ExportedProgram:
+    """The model, if it is something that can be captured."""
+    if not isinstance(model, (nn.Module, ExportedProgram)):
+        raise InvalidTypeError(
+            "model must be a torch.nn.Module or a torch.export.ExportedProgram; "
+            f"got {type(model).__name__}"
+        )
+    return model
+
+
+def check_choice(given: str, choices: Sequence[str], what: str) -> str:
+    """`given`, if it is one of `choices`."""
+    if given not in choices:
+        names = ", ".join(f"'{choice}'" for choice in choices)
+        raise InvalidInputError(f"{what} must be one of {names}; got {given!r}")
+    return given
+
+
+def as_inputs(inputs: object, model: nn.Module | ExportedProgram) -> tuple[Tensor, ...]:
+    """The inputs as a tuple of detached tensors that the model can take."""
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    if not given:
+        raise InvalidInputError("inputs must be a tensor or a tuple of tensors; got an empty tuple")
+    for position, tensor in enumerate(given):
+        _check_tensor(tensor, "inputs" if len(given) == 1 else f"inputs[{position}]", model)
+    tensors: tuple[Tensor, ...] = tuple(tensor.detach() for tensor in given)
+    sizes = {tensor.shape[0] for tensor in tensors}
+    if len(sizes) > 1:
+        raise InvalidInputError(
+            f"all inputs must hold equally many examples; got {sorted(sizes)} along dimension 0"
+        )
+    return tensors
+
+
+def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram) -> None:
+    if not isinstance(tensor, Tensor):
+        raise InvalidTypeError(f"{name} must be a torch tensor; got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise InvalidTypeError(
+            f"{name} must be a floating-point tensor; got {tensor.dtype} (scale it as the model was trained)"
+        )
+    if tensor.dim() == 0 or tensor.shape[0] == 0:
+        raise InvalidInputError(
+            f"{name} must hold at least one example, shape (N, ...) with N >= 1; got {tuple(tensor.shape)}"
+        )
+    parameter = first_parameter(model)
+    if parameter is not None and parameter.dtype != tensor.dtype:
+        raise InvalidTypeError(
+            f"{name} must have the model's dtype {parameter.dtype}; got {tensor.dtype}"
+        )
+    if parameter is not None and parameter.device != tensor.device:
+        raise InvalidInputError(
+            f"{name} must be on the model's device {parameter.device}; got {tensor.device}"
+        )
+    if not torch.isfinite(tensor).all():
+        bad = (~torch.isfinite(tensor)).sum().item()
+        raise InvalidInputError(f"{name} must be finite; {bad} of its values are NaN or infinite")
+
+
+def first_parameter(model: nn.Module | ExportedProgram) -> Tensor | None:
+    """A floating-point parameter that shows the model's dtype and device, if it has any."""
+    parameters = (
+        model.parameters() if isinstance(model, nn.Module) else iter(model.state_dict.values())
+    )
+    return next((p for p in parameters if p.is_floating_point()), None)
+
+
+def one_hot(target: Target, output: Tensor) -> Tensor:
+    """A tensor of the output's shape: 1 at each example's target, 0 elsewhere.
+
+    Target kinds are captum's: None for outputs with one element an example; an int or a tuple of
+    ints, the same for every example; a tensor or list of N ints; a list of N tuples.
+    """
+    n, rest = output.shape[0], tuple(output.shape[1:])
+    seed = torch.zeros_like(output)
+    if target is None:
+        if output.numel() != n:
+            raise InvalidInputError(
+                f"target must say which of the model's outputs to explain, as its output has shape {tuple(output.shape)}"
+            )
+        return torch.ones_like(output)
+    for example, index in enumerate(_indices(target, n)):
+        if len(index) != len(rest):
+            raise InvalidInputError(
+                f"a target must have one index for each of the output's dimensions {rest} after the batch; got {index}"
+            )
+        for i, size in zip(index, rest, strict=True):
+            if not -size <= i < size:
+                raise InvalidInputError(
+                    f"target {index if len(index) > 1 else i} is out of range: "
+                    f"the model's output has shape {tuple(output.shape)}"
+                )
+        seed[(example, *index)] = 1
+    return seed
+
+
+def _indices(target: Any, n: int) -> list[tuple[int, ...]]:
+    """For each of n examples, the index of its target."""
+    if isinstance(target, Tensor):
+        if target.is_floating_point() or target.dim() > 1:
+            raise InvalidInputError(
+                f"a target tensor must hold integers, shape (N,); got {target.dtype} {tuple(target.shape)}"
+            )
+        target = target.tolist() if target.dim() == 1 else int(target)
+    if isinstance(target, bool) or not isinstance(target, (int, tuple, list)):
+        raise InvalidTypeError(
+            f"target must be an int, a tuple of ints, a tensor, a list or None; got {type(target).__name__}"
+        )
+    each = [target] * n if isinstance(target, (int, tuple)) else target
+    if len(each) == 1:
+        each = list(each) * n
+    if len(each) != n:
+        raise InvalidInputError(f"a list of targets must have one for each of {n} examples; got {len(each)}")
+    indices = [(index,) if isinstance(index, int) else tuple(index) for index in each]
+    if not all(isinstance(i, int) for index in indices for i in index):
+        raise InvalidTypeError(f"targets must be ints or tuples of ints; got {target!r}")
+    return indices

@@ -1,0 +1,122 @@
+"""What every method of explanation has in common: a model, its captured graphs, and the sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
+from relprop.errors import CaptureError, InvalidInputError
+from relprop.graph.aten import NO_BATCH
+from relprop.graph.capture import Capture, capture, evaluating
+from relprop.graph.node import Graph
+from relprop.graph.nonlinear import Opaque
+from relprop.graph.sweep import Sweep
+from relprop.rules.composite import require_supported
+
+UNSUPPORTED = ("error", "gradient")
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest output; else 0.05
+
+
+@dataclass
+class Plan:
+    """A captured graph with a method's rules on it."""
+
+    capture: Capture
+    sweep: Sweep
+
+    @property
+    def graph(self) -> Graph:
+        """The graph."""
+        return self.capture.graph
+
+
+class Attributor:
+    """Base of the methods that send messages back through the model's graph.
+
+    The model is captured at the first call, and again when it is rebuilt or sees inputs of a kind
+    that the graphs so far do not hold for. It is explained as it is in evaluation mode.
+    """
+
+    def __init__(self, model: nn.Module | ExportedProgram, *, unsupported: str = "error") -> None:
+        self.model = check_model(model)
+        self.unsupported = check_choice(unsupported, UNSUPPORTED, "unsupported")
+        self._plans: list[Plan] = []
+
+    def _sweep(self, graph: Graph) -> Sweep:
+        """The method's rules for a graph."""
+        raise NotImplementedError
+
+    def _plan(self, arguments: Sequence[Any]) -> Plan:
+        """A plan that holds for these arguments of the model."""
+        for plan in self._plans:
+            if plan.capture.serves(self.model, arguments):
+                return plan
+        captured = capture(self.model, arguments)
+        _require_batch(captured.graph, arguments)
+        require_supported(captured.graph, self.unsupported)
+        plan = Plan(captured, self._sweep(captured.graph))
+        self._verify(plan, arguments)
+        self._plans = [p for p in self._plans if p.capture.current(self.model)] + [plan]
+        return plan
+
+    def _arguments(
+        self, inputs: Inputs, additional_forward_args: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        """The inputs to explain, and all of the model's positional arguments."""
+        tensors = as_inputs(inputs, self.model)
+        if additional_forward_args is None:
+            return tensors, tensors
+        more = additional_forward_args
+        more = more if isinstance(more, tuple) else (more,)
+        return tensors, (*tensors, *more)
+
+    def _verify(self, plan: Plan, arguments: Sequence[Any]) -> None:
+        """Compare the graph's output with the model's own, once a capture."""
+        if not isinstance(self.model, nn.Module):
+            return
+        with evaluating(self.model), torch.no_grad():
+            expected = self.model(*arguments)
+        expected = expected if isinstance(expected, Tensor) else _only_tensor(expected)
+        run = plan.sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
+        got = run.values[plan.graph.output]
+        bound = TOLERANCE.get(got.dtype, 0.05) * max(1.0, expected.abs().max().item())
+        if got.shape != expected.shape or not (got - expected).abs().max().item() <= bound:
+            raise CaptureError(
+                f"the captured graph of {type(self.model).__name__} does not compute what the model "
+                "does; its forward may be random, or depend on values of its input"
+            )
+
+
+def name_inputs(graph: Graph, arguments: Sequence[Any]) -> dict[str, Tensor]:
+    """The tensors among the model's arguments, by the names that the graph has for them."""
+    tensors = [a.detach() for a in arguments if isinstance(a, Tensor)]
+    return dict(zip(graph.inputs, tensors, strict=True))
+
+
+def require_finite(score: Tensor) -> Tensor:
+    """The examples' scores, unless one of them is no number."""
+    if not torch.isfinite(score).all():
+        raise InvalidInputError(f"the model's output for the target is not finite: {score.tolist()}")
+    return score
+
+
+def _require_batch(graph: Graph, arguments: Sequence[Any]) -> None:
+    for node in graph.nodes:
+        if isinstance(node, Opaque) and node.reason == NO_BATCH:
+            shape = tuple(arguments[0].shape)
+            raise InvalidInputError(
+                f"inputs must have a batch dimension, shape (N, {', '.join(map(str, shape))}) for one "
+                f"example or more; got {shape}, which '{node.label}' in {node.where} takes for a single one"
+            )
+
+
+def _only_tensor(output: Any) -> Tensor:
+    values = list(output.values()) if isinstance(output, dict) else list(output)
+    (tensor,) = (value for value in values if isinstance(value, Tensor))
+    return tensor

@@ -1,0 +1,169 @@
+"""Layer-wise relevance propagation (Bach et al. 2015)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from relprop.attribution.arguments import Inputs, Target, check_choice, one_hot
+from relprop.attribution.attributor import Attributor, Plan, name_inputs, require_finite
+from relprop.errors import InvalidInputError
+from relprop.graph.node import Graph, is_scalar
+from relprop.graph.sweep import Sweep
+from relprop.report import Report
+from relprop.rules.composite import COMPOSITES, Composite, choose, lrp_rules, stand_ins
+from relprop.rules.relevance import Account, LrpContext, Relevance
+from relprop.rules.weighted import BIAS_POLICIES, Bound, ZBox
+
+
+class LRP(Attributor):
+    """Relevance of every input value for one output, by layer-wise propagation.
+
+    Args:
+        model: a module, explained in evaluation mode, or an exported program.
+        composite: which rule goes on which layer: `"epsilon"` everywhere; `"epsilon_plus"` with z+
+            on convolutions; `"epsilon_plus_flat"` with the flat rule on the first layer as well;
+            `"epsilon_plus_box"` with z^B there, for inputs in `low <= x <= high`; or a `Composite`.
+        bias: `"absorb"` lets biases keep their share, `"ignore"` leaves them out of denominators,
+            `"redistribute"` hands their and the stabilizer's share to the layer's inputs in equal
+            parts, so that relevance sums to the score exactly.
+        epsilon: the stabilizer, absolute: `z + epsilon * sign(z)`.
+        low, high: bounds of the inputs for z^B: numbers, or tensors that broadcast to an input.
+        unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
+
+    Raises:
+        InvalidInputError, InvalidTypeError: an argument is none of the above.
+
+    Example:
+        >>> relevance = LRP(model, composite="epsilon_plus_flat").attribute(images, target=281)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ExportedProgram,
+        composite: str | Composite = "epsilon_plus_flat",
+        *,
+        bias: str = "absorb",
+        epsilon: float = 1e-6,
+        low: Bound | None = None,
+        high: Bound | None = None,
+        unsupported: str = "error",
+    ) -> None:
+        super().__init__(model, unsupported=unsupported)
+        self.composite = (
+            composite
+            if isinstance(composite, Composite)
+            else choose(COMPOSITES, composite, "composite")
+        )
+        self.bias = check_choice(bias, BIAS_POLICIES, "bias")
+        if not (math.isfinite(epsilon) and epsilon >= 0):
+            raise InvalidInputError(f"epsilon must be a finite number >= 0; got {epsilon!r}")
+        self.epsilon = float(epsilon)
+        if (self.composite.first is ZBox) != (low is not None and high is not None):
+            raise InvalidInputError(
+                "low and high must both be given with a composite that has the z^B rule on the first layer, "
+                f"such as 'epsilon_plus_box', and with no other; got low={low!r}, high={high!r}"
+            )
+        self.low, self.high = low, high
+
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        """The relevance of `inputs` for the model's output at `target`.
+
+        Args:
+            inputs: a tensor of shape (N, ...) or a tuple of them, in the model's dtype.
+            target: which output to explain: an int, a tuple for outputs of more dimensions, a
+                tensor or list with one for each example; None where there is only one output.
+            additional_forward_args: further positional arguments of the model, not explained.
+            return_convergence_delta: whether to return what is missing from the sum, too.
+
+        Returns:
+            Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
+            `return_convergence_delta` also a tensor of shape (N,): score minus sum of relevance.
+
+        Raises:
+            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
+            CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
+                without a rule.
+        """
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        with torch.no_grad():
+            plan = self._plan(arguments)
+            run = plan.sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
+            output = run.values[plan.graph.output]
+            seed = one_hot(target, output)
+            score = require_finite((output * seed).flatten(1).sum(1))
+            context = LrpContext(run, plan.graph.nonnegative, plan.sweep.stand_in)
+            arrived = plan.sweep.backward(context, [run], Relevance(seed))
+            relevance = tuple(
+                arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
+                for name, x in zip(plan.graph.inputs, tensors, strict=False)
+            )
+        result = relevance if isinstance(inputs, tuple) else relevance[0]
+        if not return_convergence_delta:
+            return result
+        return result, score - sum(r.flatten(1).sum(1) for r in relevance)
+
+    def report(
+        self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
+    ) -> Report:
+        """Where the score went, node by node: to the inputs, to biases, to the stabilizer.
+
+        Takes the arguments of `attribute`, and the memory of all activations at once. Sums are over
+        the batch.
+        """
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        with torch.no_grad():
+            plan = self._plan(arguments)
+            sweep = Sweep(plan.graph, plan.sweep.crossings, keep_all=True)
+            run = sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
+            output = run.values[plan.graph.output]
+            seed = one_hot(target, output)
+            score = require_finite((output * seed).flatten(1).sum(1)).double().sum().item()
+            ledger = _ledger(plan)
+            context = LrpContext(run, plan.graph.nonnegative, ledger=ledger)
+
+            def total(relevance: Relevance | None, value: str) -> float:
+                if relevance is None:
+                    return 0.0
+                return relevance.total(run, run.values[value]).double().sum().item()
+
+            def watch(node: Any, arrived: Relevance, sent: Any) -> None:
+                account = ledger[node.output]
+                account.received += total(arrived, node.output)
+                account.passed += sum(map(total, sent, node.inputs))
+
+            arrived = sweep.backward(context, [run], Relevance(seed), watch)
+            reached = {name: total(arrived.get(name), name) for name in plan.graph.inputs}
+        explained = sum(reached[name] for name in plan.graph.inputs[: len(tensors)])
+        return Report(score, explained, sum(reached.values()) - explained, list(ledger.values()))
+
+    def _sweep(self, graph: Graph) -> Sweep:
+        rules = lrp_rules(
+            graph,
+            self.composite,
+            epsilon=self.epsilon,
+            bias=self.bias,
+            low=self.low,
+            high=self.high,
+        )
+        return Sweep(graph, rules, stand_ins(graph, rules))
+
+
+def _ledger(plan: Plan) -> dict[str, Account]:
+    """An empty account for every node that carries relevance."""
+    pairs = zip(plan.graph.nodes, plan.sweep.crossings, strict=True)
+    return {
+        node.output: Account(node, getattr(rule, "name", ""))
+        for node, rule in pairs
+        if not is_scalar(node)
+    }

@@ -1,0 +1,23 @@
+"""What relprop raises: each error is one sentence that says what was expected and what came."""
+
+from __future__ import annotations
+
+
+class RelpropError(Exception):
+    """Base of every error that relprop raises on purpose."""
+
+
+class InvalidInputError(RelpropError, ValueError):
+    """A value cannot be used: wrong shape, class out of range, NaN, unknown name."""
+
+
+class InvalidTypeError(RelpropError, TypeError):
+    """A value is of the wrong kind: not a tensor, an integer image, a model that is no module."""
+
+
+class UnsupportedOperatorError(RelpropError, NotImplementedError):
+    """The model contains an operator that no rule covers."""
+
+
+class CaptureError(RelpropError, RuntimeError):
+    """The model could not be turned into a graph, or the graph does not compute what it does."""

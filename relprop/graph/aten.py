@@ -1,0 +1,338 @@
+"""Which ATen operator becomes which node: one table, `READERS`, that the capture looks up.
+
+A reader gets the call with its arguments by name, activations, constants and scalars in them as
+placeholders, and returns a node; or raises `Unreadable`, saying why there is none for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from relprop.graph.constants import Constants
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
+from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+
+
+NO_BATCH = "its input has no batch dimension"
+
+
+class Unreadable(Exception):
+    """No node type fits the call; the message says why."""
+
+
+def operator_name(target: Any) -> str:
+    """An operator's key in `READERS`: no namespace, no overload, no in-place underscore."""
+    name: str = target._schema.name.split("::")[-1]
+    return name[:-1] if name.endswith("_") and not name.startswith("__") else name
+
+
+@dataclass
+class AtenCall:
+    """A call as it is read: `arguments` by the schema's names, `operands` the activations."""
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    arguments: dict[str, Any]
+    operands: tuple[Value, ...]
+    output: Value
+    where: Where
+    constants: Constants
+    ndim: int  # dimensions of the output
+    ndims: tuple[int, ...]  # dimensions of each operand
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """What every node is made with."""
+        return {"inputs": self.operands, "output": self.output, "where": self.where}
+
+    @property
+    def call(self) -> dict[str, Any]:
+        """What every node that simply calls the operator is made with."""
+        return {**self.base, "target": self.target, "args": self.args, "kwargs": self.kwargs}
+
+    def constant(self, argument: str) -> Value | None:
+        """The name of the constant given for `argument`, or None where nothing is given."""
+        given = self.arguments[argument]
+        return given.value if isinstance(given, Constant) else None
+
+    def derive(self, suffix: str, make: Callable[..., torch.Tensor], *sources: Value) -> Value:
+        """A new constant, made from others."""
+        return self.constants.add(f"{self.output}.{suffix}", make, *sources)
+
+    def lift(self, given: Any) -> Value:
+        """The name of a constant for `given`, a constant tensor or a number."""
+        if isinstance(given, Constant):
+            return given.value
+        if isinstance(given, Scalar):
+            raise Unreadable("its constant side has a size known only when the model runs")
+        return self.derive(repr(given), lambda: torch.tensor(given, dtype=torch.float64))
+
+
+Reader = Callable[[AtenCall], Node]
+READERS: dict[str, Reader] = {}
+
+
+def reads(*operators: str) -> Callable[[Reader], Reader]:
+    """Enter a reader in the table under the operators' names, without overloads."""
+
+    def enter(reader: Reader) -> Reader:
+        READERS.update(dict.fromkeys(operators, reader))
+        return reader
+
+    return enter
+
+
+def _spread(setting: Any, d: int) -> list[int]:
+    """One entry for each of `d` dimensions: torch's operators also take a single one for all."""
+    entries = list(setting) if isinstance(setting, (list, tuple)) else [setting]
+    return entries * d if len(entries) == 1 else entries
+
+
+def _convolution(
+    call: AtenCall, d: int, transposed: bool, padding: list[int]
+) -> Convolution:
+    if call.ndim != d + 2:
+        raise Unreadable(NO_BATCH)
+    weight = call.constant("weight")
+    if weight is None or len(call.operands) != 1:
+        raise Unreadable("its weight depends on the model's input")
+    return Convolution(
+        **call.base,
+        weight=weight,
+        bias=call.constant("bias"),
+        stride=_spread(call["stride"], d),
+        padding=padding,
+        dilation=_spread(call["dilation"], d),
+        groups=call["groups"],
+        transposed=transposed,
+        output_padding=_spread(call.arguments.get("output_padding", 0), d),
+    )
+
+
+@reads("conv1d", "conv2d", "conv3d")
+def _conv(call: AtenCall) -> Node:
+    d = int(call.target._schema.name[-2])
+    padding = call["padding"]
+    if isinstance(padding, str):
+        return _conv_same(call, d) if padding == "same" else _convolution(call, d, False, [0] * d)
+    return _convolution(call, d, False, _spread(padding, d))
+
+
+def _conv_same(call: AtenCall, d: int) -> Convolution:
+    node = _convolution(call, d, False, [0] * d)
+    assert node.weight is not None
+    kernel = call.constants[node.weight].shape[2:]
+    total = [dil * (k - 1) for dil, k in zip(node.dilation, kernel, strict=True)]
+    node.padding = [t // 2 for t in total]
+    if any(t % 2 for t in total):
+        node.border = tuple(itertools.chain(*((0, t % 2) for t in reversed(total))))
+    return node
+
+
+@reads("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _conv_transpose(call: AtenCall) -> Node:
+    d = int(call.target._schema.name[-2])
+    return _convolution(call, d, True, _spread(call["padding"], d))
+
+
+@reads("convolution")
+def _general_convolution(call: AtenCall) -> Node:
+    d = len(call["stride"])
+    return _convolution(call, d, call["transposed"], _spread(call["padding"], d))
+
+
+@reads("linear")
+def _linear(call: AtenCall) -> Node:
+    weight = call.constant("weight")
+    if weight is None or len(call.operands) != 1:
+        raise Unreadable("its weight depends on the model's input")
+    return Dense(**call.base, weight=weight, bias=call.constant("bias"))
+
+
+@reads("addmm")
+def _addmm(call: AtenCall) -> Node:
+    weight, bias = call.constant("mat2"), call.constant("self")
+    if weight is None or bias is None or call["beta"] != 1 or call["alpha"] != 1:
+        raise Unreadable("only input @ constant + constant is linear in one activation")
+    return Dense(**call.base, weight=weight, bias=bias, input_major=True)
+
+
+@reads("mm", "matmul")
+def _matmul(call: AtenCall) -> Node:
+    weight = call.constant("mat2" if "mat2" in call.arguments else "other")
+    if weight is None or call.constants[weight].dim() != 2:
+        raise Unreadable("only a product with a constant matrix on the right is supported")
+    return Dense(**call.base, weight=weight, input_major=True)
+
+
+def _norm_scale(weight: torch.Tensor | None, var: torch.Tensor, eps: float) -> torch.Tensor:
+    scale = torch.rsqrt(var.double() + eps)
+    return (scale if weight is None else scale * weight).to(var.dtype)
+
+
+@reads("batch_norm", "_native_batch_norm_legit_no_training")
+def _batch_norm(call: AtenCall) -> Node:
+    mean, var = call.constant("running_mean"), call.constant("running_var")
+    if mean is None or var is None:
+        raise Unreadable("it has no running statistics, so every example depends on the whole batch")
+    weight, bias, eps = call.constant("weight"), call.constant("bias"), call["eps"]
+
+    def scale(var: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        return _norm_scale(weight, var, eps).reshape([-1] + [1] * (call.ndim - 2))
+
+    def shift(
+        mean: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        drop = mean * scale.flatten()
+        return -drop if bias is None else bias - drop
+
+    w = call.derive("scale", scale, *([var] if weight is None else [var, weight]))
+    b = call.derive("shift", shift, *([mean, w] if bias is None else [mean, w, bias]))
+    return Affine(**call.base, weight=w, bias=b, origin="batch_norm")
+
+
+ACTIVATIONS: dict[str, Callable[[AtenCall], tuple[str, tuple[float, ...]]]] = {
+    "relu": lambda call: ("relu", ()),
+    "relu6": lambda call: ("hardtanh", (0.0, 6.0)),
+    "hardtanh": lambda call: ("hardtanh", (float(call["min_val"]), float(call["max_val"]))),
+    "sigmoid": lambda call: ("sigmoid", ()),
+    "tanh": lambda call: ("tanh", ()),
+}
+
+
+@reads(*ACTIVATIONS)
+def _activation(call: AtenCall) -> Node:
+    name, parameters = ACTIVATIONS[operator_name(call.target)](call)
+    return Activation(**call.call, name=name, parameters=parameters)
+
+
+@reads("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices")
+def _max_pool(call: AtenCall) -> Node:
+    d = int(operator_name(call.target)[8])
+    if call.ndim != d + 2:
+        raise Unreadable(NO_BATCH)
+    return MaxPool(
+        **call.call,
+        kernel_size=_spread(call["kernel_size"], d),
+        stride=_spread(call["stride"] or call["kernel_size"], d),
+        padding=_spread(call["padding"], d),
+        dilation=_spread(call["dilation"], d),
+        ceil_mode=call["ceil_mode"],
+    )
+
+
+@reads("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+def _adaptive_max_pool(call: AtenCall) -> Node:
+    d = int(operator_name(call.target)[-2])
+    if call.ndim != d + 2:
+        raise Unreadable(NO_BATCH)
+    return AdaptiveMaxPool(**call.call)
+
+
+@reads(
+    *(f"{kind}avg_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3)),
+    *("mean", "sum", "cumsum"),
+    *(f"upsample_{kind}" for kind in ("linear1d", "bilinear2d", "bicubic2d", "trilinear3d")),
+)
+def _fixed(call: AtenCall) -> Node:
+    return Fixed(**call.call, channel_dim=None)
+
+
+@reads(
+    *("view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"),
+    *("permute", "transpose", "t", "movedim", "swapaxes", "alias", "clone", "contiguous"),
+    *("slice", "select", "narrow", "index_select", "diagonal", "flip", "roll", "rot90"),
+    *("expand", "repeat", "expand_as", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+    *("constant_pad_nd", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+    *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d"),
+    *("replication_pad2d", "replication_pad3d", "split", "split_with_sizes", "chunk", "unbind"),
+    *("native_channel_shuffle", "unfold", "to", "_to_copy"),
+)
+def _rearrange(call: AtenCall) -> Node:
+    if len(call.operands) != 1 or call.args[0] != Operand(0):
+        raise Unreadable("the places that it reads depend on the model's input")
+    if call.arguments.get("value"):
+        raise Unreadable("padding with another value than zero adds a constant")
+    return Rearrange(**call.call, channel_dim=None)
+
+
+@reads("pad")
+def _pad(call: AtenCall) -> Node:
+    if call["mode"] == "constant" and call["value"]:
+        raise Unreadable("padding with another value than zero adds a constant")
+    return Rearrange(**call.call, channel_dim=None)
+
+
+@reads("cat", "concat", "concatenate")
+def _cat(call: AtenCall) -> Node:
+    if any(not isinstance(item, Operand) for item in call["tensors"]):
+        raise Unreadable("one of its parts is a constant")
+    return Cat(**call.base, dim=call["dim"] % call.ndim)
+
+
+@reads("add", "sub")
+def _add(call: AtenCall) -> Node:
+    sign = -1 if operator_name(call.target) == "sub" else 1
+    a, b, alpha = call["self"], call["other"], call.arguments.get("alpha", 1) * sign
+    if len(call.operands) == 2 or a == b:
+        inputs = call.operands if len(call.operands) == 2 else call.operands * 2
+        return Sum(inputs=inputs, output=call.output, where=call.where, alpha=float(alpha))
+    constant = call.lift(b if isinstance(a, Operand) else a)
+    if isinstance(a, Operand):
+        shift = call.derive("shift", lambda c: c * alpha, constant)
+        return Affine(**call.base, bias=shift, channel_dim=None, origin=operator_name(call.target))
+    return Affine(
+        **call.base,
+        weight=call.lift(alpha),
+        bias=constant,
+        channel_dim=None,
+        origin=operator_name(call.target),
+    )
+
+
+@reads("rsub")
+def _rsub(call: AtenCall) -> Node:
+    if len(call.operands) != 1:
+        raise Unreadable("it subtracts one activation from another")
+    return Affine(
+        **call.base,
+        weight=call.lift(-float(call["alpha"])),
+        bias=call.lift(call["other"]),
+        channel_dim=None,
+        origin="rsub",
+    )
+
+
+@reads("neg")
+def _neg(call: AtenCall) -> Node:
+    return Affine(**call.base, weight=call.lift(-1.0), channel_dim=None, origin="neg")
+
+
+@reads("mul")
+def _mul(call: AtenCall) -> Node:
+    a, b = call["self"], call["other"]
+    if len(call.operands) == 2 or a == b:
+        inputs = call.operands if len(call.operands) == 2 else call.operands * 2
+        return Product(inputs=inputs, output=call.output, where=call.where)
+    factor = call.lift(b if isinstance(a, Operand) else a)
+    return Affine(**call.base, weight=factor, channel_dim=None, origin="mul")
+
+
+@reads("div")
+def _div(call: AtenCall) -> Node:
+    if len(call.operands) != 1 or not isinstance(call["self"], Operand):
+        raise Unreadable("its divisor depends on the model's input")
+    if call.arguments.get("rounding_mode") is not None:
+        raise Unreadable("rounding is not linear")
+    factor = call.derive("reciprocal", torch.reciprocal, call.lift(call["other"]))
+    return Affine(**call.base, weight=factor, channel_dim=None, origin="div")

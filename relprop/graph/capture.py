@@ -1,0 +1,180 @@
+"""From a model to a graph: `torch.export` (non-strict), read node by node.
+
+The graph is captured once for all sizes that the model treats alike: every dimension of every
+input is offered to the export as dynamic, and the guards that it returns say which sizes share the
+graph. The user's model is neither changed nor hooked, and its modes are put back.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from relprop.errors import CaptureError
+from relprop.graph.constants import Constants
+from relprop.graph.node import Graph
+from relprop.graph.reading import Aliased, read
+from relprop.graph.simplify import simplify
+
+
+@dataclass
+class Capture:
+    """A graph, its constants, and the inputs that it holds for."""
+
+    graph: Graph
+    constants: Constants
+    program: ExportedProgram
+    modules: tuple[nn.Module, ...]
+
+    def serves(self, model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> bool:
+        """Whether the graph was captured from this model, as built now, for such arguments."""
+        return self.current(model) and _admits(self.program, arguments)
+
+    def current(self, model: nn.Module | ExportedProgram) -> bool:
+        """Whether the model still consists of the modules that it was captured with."""
+        if not isinstance(model, nn.Module):
+            return True
+        now = tuple(model.modules())
+        return len(now) == len(self.modules) and all(
+            a is b for a, b in zip(now, self.modules, strict=True)
+        )
+
+
+def capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Capture:
+    """The graph of `model` for `arguments`, the positional arguments of its forward.
+
+    Raises `CaptureError` where `torch.export` refuses the model.
+    """
+    if isinstance(model, ExportedProgram):
+        program, modules = model, ()
+    else:
+        program, modules = _export(model, arguments), tuple(model.modules())
+    try:
+        graph, constants = read(program, model)
+    except Aliased:
+        # A tensor is overwritten while views of it are alive: let torch take the writes apart.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = program.run_decompositions({})
+        graph, constants = read(program, model)
+    simplify(graph, constants)
+    return Capture(graph, constants, program, modules)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards every module is in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _export(model: nn.Module, arguments: Sequence[Any]) -> ExportedProgram:
+    example = tuple(_two_examples(argument) for argument in arguments)
+    log = logging.getLogger("torch.export")
+    level = log.level
+    try:
+        log.setLevel(logging.ERROR)
+        with evaluating(model), warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(
+                model, example, dynamic_shapes=tuple(map(_dynamic, example)), strict=False
+            )
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0][:300]
+        raise CaptureError(
+            f"torch.export could not capture {type(model).__name__} for inputs "
+            f"{_describe(arguments)}: {type(error).__name__}: {reason}"
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _two_examples(argument: Any) -> Any:
+    """A batch of at least two: torch.export takes a size of one for a constant."""
+    if isinstance(argument, Tensor) and argument.dim() > 0 and argument.shape[0] == 1:
+        return argument.detach().expand(2, *argument.shape[1:])
+    return argument.detach() if isinstance(argument, Tensor) else argument
+
+
+def _dynamic(argument: Any) -> Any:
+    if isinstance(argument, Tensor):
+        return dict.fromkeys(range(argument.dim()), torch.export.Dim.AUTO)
+    return None
+
+
+def _describe(arguments: Sequence[Any]) -> str:
+    return ", ".join(
+        f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}" if isinstance(a, Tensor) else repr(a)
+        for a in arguments
+    )
+
+
+class _Shape:
+    """What a guard may ask of a tensor."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self._shape = tuple(shape)
+
+    def size(self) -> tuple[int, ...]:
+        return self._shape
+
+
+def _admits(program: ExportedProgram, arguments: Sequence[Any]) -> bool:
+    """Whether sizes, types and devices of `arguments` are such as the program was exported for."""
+    names = program.graph_signature.user_inputs
+    examples = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
+    if len(names) != len(arguments):
+        return False
+    shapes: dict[str, _Shape] = {}
+    for name, argument in zip(names, arguments, strict=True):
+        example = examples.get(str(name))
+        if not isinstance(argument, Tensor) or not isinstance(example, Tensor):
+            if isinstance(argument, Tensor) or isinstance(example, Tensor):
+                return False
+            if argument != (name if example is None else example):
+                return False
+            continue
+        if not _fits(example, argument):
+            return False
+        # A graph for two examples or more is right for a single one too.
+        free = isinstance(example.shape[0], torch.SymInt) if example.dim() else False
+        batch = [max(2, argument.shape[0]) if free else argument.shape[0]] if example.dim() else []
+        shapes[str(name)] = _Shape([*batch, *argument.shape[1:]])
+    return all(_holds(guard, shapes) for guard in getattr(program, "_guards_code", []))
+
+
+def _fits(example: Tensor, argument: Tensor) -> bool:
+    if (example.dim(), example.dtype) != (argument.dim(), argument.dtype):
+        return False
+    if example.device.type != argument.device.type:
+        return False
+    for dim, (size, given) in enumerate(zip(example.shape, argument.shape, strict=True)):
+        if isinstance(size, torch.SymInt):
+            bounds = size.node.shape_env.bound_sympy(size.node.expr)
+            if not (bounds.lower <= (max(2, given) if dim == 0 else given) <= bounds.upper):
+                return False
+        elif int(size) != given:
+            return False
+    return True
+
+
+def _holds(guard: str, shapes: dict[str, _Shape]) -> bool:
+    """Evaluate a guard, such as `2*(L['x'].size()[2] // 2) == L['x'].size()[2]`."""
+    try:
+        return bool(eval(guard, {"__builtins__": {}, "max": max, "min": min, "L": shapes}))  # noqa: S307
+    except Exception:
+        return False

@@ -1,0 +1,233 @@
+"""Nodes that are linear in one activation: `z = W x + b`.
+
+Each can be applied with another weight in place of its own, and transposed: this is all that the
+rules need to know of a convolution, a dense layer, a batch norm or an average pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from relprop.graph.node import Call, Node, Run, Value, sum_to
+
+
+@dataclass(kw_only=True)
+class LinearMap(Node):
+    """`z = W x + b`; `weight` and `bias` name constants, or are None where there is none.
+
+    A one-dimensional bias runs along `channel_dim` of the output; any other (`channel_dim` None)
+    broadcasts to it.
+    """
+
+    weight: Value | None = None
+    bias: Value | None = None
+    channel_dim: int | None = 1
+
+    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+        """`W x`, without the bias."""
+        raise NotImplementedError
+
+    def transpose(
+        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
+    ) -> Tensor:
+        """`W^T s`, in the given shape of the input `x`.
+
+        Where a node knows no better way, torch's autograd transposes it: the gradient of a linear
+        map is its transpose, at any input.
+        """
+        with torch.enable_grad():
+            x = s.new_zeros(()).expand(*shape).requires_grad_()
+            return torch.autograd.grad(self.apply(run, x, weight), x, s)[0]
+
+    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+        """`W x + b`."""
+        z = self.apply(run, operands[0], run.constant(self.weight))
+        bias = run.constant(self.bias)
+        return z if bias is None else z + self.broadcast(bias, z.dim())
+
+    def broadcast(self, bias: Tensor, ndim: int) -> Tensor:
+        """The bias in a shape that broadcasts to an output of `ndim` dimensions."""
+        if self.channel_dim is None:
+            return bias
+        return bias.reshape([-1] + [1] * (ndim - self.channel_dim % ndim - 1))
+
+
+@dataclass(kw_only=True)
+class Convolution(LinearMap):
+    """A convolution over 1 to 3 spatial dimensions, or a transposed one.
+
+    `border` is zero padding beyond `padding`, before and after the last dimension, the one before
+    it, and so on (the order of `F.pad`): what a separate padding step or an uneven
+    `padding="same"` leaves.
+    """
+
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+    transposed: bool = False
+    output_padding: list[int]
+    border: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`conv2d` and the like."""
+        return f"conv{'_transpose' if self.transposed else ''}{len(self.stride)}d"
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = F.pad(x, self.border) if self.border else x
+        return torch.convolution(
+            x,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
+        )
+
+    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+        """`W x + b` in one call."""
+        assert self.weight is not None
+        return self._convolve(operands[0], run.constants[self.weight], run.constant(self.bias))
+
+    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+        """`W x`."""
+        assert weight is not None
+        return self._convolve(x, weight, None)
+
+    def transpose(
+        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
+    ) -> Tensor:
+        """`W^T s`: the transposed convolution (or, of a transposed one, the plain one)."""
+        assert weight is not None
+        d = len(self.stride)
+        before, after = self.border[-2::-2] or (0,) * d, self.border[-1::-2] or (0,) * d
+        padded = [n + b + a for n, b, a in zip(shape[2:], before, after, strict=True)]
+        if self.transposed:
+            rest = [0] * d
+        else:
+            # What the stride left over at the end of each padded dimension.
+            rest = [
+                n + 2 * p - dil * (k - 1) - 1 - st * (m - 1)
+                for n, p, dil, k, st, m in zip(
+                    padded,
+                    self.padding,
+                    self.dilation,
+                    weight.shape[2:],
+                    self.stride,
+                    s.shape[2:],
+                    strict=True,
+                )
+            ]
+        r = torch.convolution(
+            s,
+            weight,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            not self.transposed,
+            rest,
+            self.groups,
+        )
+        for dim, (b, n) in enumerate(zip(before, shape[2:], strict=True), start=2):
+            r = r.narrow(dim, b, n)
+        return r
+
+
+@dataclass(kw_only=True)
+class Dense(LinearMap):
+    """`x W^T + b` with a weight of shape (out, in); or of shape (in, out) where `input_major`."""
+
+    channel_dim: int | None = -1
+    input_major: bool = False
+
+    @property
+    def label(self) -> str:
+        """`linear`."""
+        return "linear"
+
+    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+        """`W x + b` in one call."""
+        assert self.weight is not None
+        weight = run.constants[self.weight]
+        return F.linear(
+            operands[0], weight.t() if self.input_major else weight, run.constant(self.bias)
+        )
+
+    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+        """`W x`."""
+        assert weight is not None
+        return F.linear(x, weight.t() if self.input_major else weight)
+
+    def transpose(
+        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
+    ) -> Tensor:
+        """`W^T s`."""
+        assert weight is not None
+        return F.linear(s, weight if self.input_major else weight.t())
+
+
+@dataclass(kw_only=True)
+class Affine(LinearMap):
+    """`w * x + b` with factors and summands that broadcast: batch norm, sums with constants."""
+
+    origin: str = "affine"
+
+    @property
+    def label(self) -> str:
+        """What it is in the user's code, such as `batch_norm`."""
+        return self.origin
+
+    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+        """`w * x`."""
+        return x if weight is None else x * weight
+
+    def transpose(
+        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
+    ) -> Tensor:
+        """`w * s`, summed over what was broadcast."""
+        return sum_to(s if weight is None else s * weight, shape)
+
+
+@dataclass(kw_only=True)
+class Fixed(LinearMap, Call):
+    """A linear operator without a weight: average pools, sums, interpolation."""
+
+    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+        """Call the operator."""
+        result: Tensor = Call.compute(self, run, x)
+        return result
+
+    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+        """Call the operator."""
+        return self.apply(run, operands[0], None)
+
+
+@dataclass(kw_only=True)
+class Rearrange(Fixed):
+    """A linear operator whose every output element copies one input element, or is zero.
+
+    Views, permutations, slices, padding, expansion, nearest-neighbour upsampling: relevance goes
+    back to where the element came from, and nothing needs to be divided.
+    """
+
+    def transpose(
+        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
+    ) -> Tensor:
+        """Every element of `s` back to its place, summed where one was copied to many."""
+        if s.numel() == math.prod(shape) and self.label in RESHAPES:
+            return s.reshape(list(shape))
+        return super().transpose(run, s, shape, weight)
+
+
+RESHAPES = {"view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"}

@@ -1,0 +1,188 @@
+"""A model as a flat list of nodes, each computing one value from others.
+
+Values are named by strings. A value is either an *activation*, which depends on the model's inputs
+and may carry relevance, or a *constant* (see `constants.py`), or a *scalar*: a Python number such
+as a size, which the forward sweep finds anew for every input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Size, Tensor
+
+if TYPE_CHECKING:
+    from relprop.graph.constants import Constants
+
+Value = str
+
+
+@dataclass(frozen=True)
+class Operand:
+    """In a call's arguments: the node's activation number `index`."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """In a call's arguments: a tensor that does not depend on the model's inputs."""
+
+    value: Value
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """In a call's arguments: a number that is known only when the model runs."""
+
+    value: Value
+
+
+@dataclass(frozen=True)
+class Where:
+    """The place in the user's code that a node comes from."""
+
+    module: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        module = f"module '{self.module}'" if self.module else "the model's own forward"
+        return f"{module} ({self.source})" if self.source else module
+
+
+@dataclass(kw_only=True)
+class Node:
+    """One step of the model: reads the activations `inputs`, computes the activation `output`."""
+
+    inputs: tuple[Value, ...]
+    output: Value
+    where: Where = Where()
+
+    @property
+    def label(self) -> str:
+        """The word for this step in messages and tables."""
+        return type(self).__name__.lower()
+
+    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+        """The output, from the tensors of `inputs` and what else `run` holds."""
+        raise NotImplementedError
+
+
+class Run:
+    """What one forward sweep knows: the values still alive, constants, scalars, every shape."""
+
+    def __init__(self, constants: Constants) -> None:
+        self.constants = constants
+        self.values: dict[Value, Tensor] = {}
+        self.scalars: dict[Value, Any] = {}
+        self.shapes: dict[Value, Size] = {}
+
+    def constant(self, value: Value | None) -> Tensor | None:
+        """The tensor of a constant that a node may or may not have."""
+        return None if value is None else self.constants[value]
+
+    def resolve(self, argument: Any, operands: Sequence[Tensor]) -> Any:
+        """A call's `argument` with the tensors and numbers of this run in their places."""
+        match argument:
+            case Operand(index):
+                return operands[index]
+            case Constant(value):
+                return self.constants[value]
+            case Scalar(value):
+                return self.scalars[value]
+            case list() | tuple():
+                return type(argument)(self.resolve(item, operands) for item in argument)
+        return argument
+
+
+@dataclass
+class Graph:
+    """Nodes in an order in which they can run; `inputs` and `output` name activations."""
+
+    inputs: tuple[Value, ...]
+    output: Value
+    nodes: list[Node]
+    nonnegative: set[Value] = field(default_factory=set)
+
+    def consumers(self) -> dict[Value, list[Node]]:
+        """For every activation the nodes that read it, once for every time they read it."""
+        readers: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                readers.setdefault(value, []).append(node)
+        return readers
+
+    def producers(self) -> dict[Value, Node]:
+        """For every activation that is computed, the node that computes it."""
+        return {node.output: node for node in self.nodes}
+
+    def ancestors(self, values: Iterable[Value]) -> set[Value]:
+        """`values`, and every activation that has a part in them."""
+        wanted = set(values)
+        for node in reversed(self.nodes):
+            if node.output in wanted:
+                wanted.update(node.inputs)
+        return wanted
+
+    def replace(self, names: Mapping[Value, Value]) -> None:
+        """Let whoever reads a key of `names` read that key's value instead."""
+
+        def final(value: Value) -> Value:
+            while value in names:
+                value = names[value]
+            return value
+
+        self.output = final(self.output)
+        for node in self.nodes:
+            node.inputs = tuple(final(value) for value in node.inputs)
+            if isinstance(node, Extent):
+                node.of = final(node.of)
+
+
+@dataclass(kw_only=True)
+class Extent(Node):
+    """The scalar `size of dimension dim` of the activation `of`: reads a shape, not a tensor."""
+
+    of: Value
+    dim: int
+
+    def compute(self, run: Run, *operands: Tensor) -> Any:
+        """The number."""
+        return run.shapes[self.of][self.dim]
+
+
+@dataclass(kw_only=True)
+class Call(Node):
+    """A call of `target` with `args` and `kwargs`, in which placeholders stand for tensors."""
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The operator's name, such as `conv2d`."""
+        name = getattr(self.target, "_schema", None)
+        return name.name.split("::")[-1] if name else str(self.target)
+
+    def compute(self, run: Run, *operands: Tensor) -> Any:
+        """Call the target."""
+        kwargs = {name: run.resolve(value, operands) for name, value in self.kwargs.items()}
+        return self.target(*run.resolve(self.args, operands), **kwargs)
+
+
+@dataclass(kw_only=True)
+class Auxiliary(Call):
+    """A call that gives a scalar, or a tensor that depends on sizes alone: carries no relevance."""
+
+
+def is_scalar(node: Node) -> bool:
+    """Whether the node computes a scalar rather than an activation."""
+    return isinstance(node, (Extent, Auxiliary))
+
+
+def sum_to(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """The transpose of broadcasting `shape` to the shape of `tensor`."""
+    return tensor if tensor.shape == Size(shape) else tensor.sum_to_size(*shape)

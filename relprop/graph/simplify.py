@@ -1,0 +1,212 @@
+"""A graph made smaller without changing what it computes.
+
+Explanations see the simplified graph: a batch norm is part of the convolution beside it, zero padding
+is part of the convolution after it, and what no output depends on is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from relprop.graph.constants import Constants
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
+from relprop.graph.node import Graph, Node, Value, is_scalar
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+
+
+def simplify(graph: Graph, constants: Constants) -> None:
+    """Apply every pass, in place."""
+    drop_unread(graph)
+    fold_padding(graph)
+    fold_norm_after(graph, constants)
+    fold_norm_before(graph, constants)
+    drop_unread(graph)
+    graph.nonnegative = nonnegative_values(graph)
+
+
+def drop_unread(graph: Graph) -> None:
+    """Forget the nodes that the output does not depend on."""
+    wanted = graph.ancestors([graph.output])
+    graph.nodes = [node for node in graph.nodes if is_scalar(node) or node.output in wanted]
+
+
+def fold_padding(graph: Graph) -> None:
+    """Zero padding followed by convolutions alone becomes part of them."""
+    readers = graph.consumers()
+    for node in graph.nodes:
+        border = _zero_border(node)
+        following = readers.get(node.output, [])
+        if border is None or node.output == graph.output:
+            continue
+        if not all(_can_pad(reader, len(border) // 2) for reader in following):
+            continue
+        for reader in following:
+            assert isinstance(reader, Convolution)
+            _pad(reader, border)
+            reader.inputs = node.inputs
+
+
+def _zero_border(node: Node) -> tuple[int, ...] | None:
+    """The border that a padding node adds, if it is a known number of zeros on each side."""
+    if not isinstance(node, Rearrange) or node.label not in ("pad", "constant_pad_nd"):
+        return None
+    if "constant" not in (node.args[2:3] or ("constant",)) and node.label == "pad":
+        return None
+    border = node.args[1]
+    known = all(isinstance(n, int) and n >= 0 for n in border)
+    return tuple(border) if known else None
+
+
+def _can_pad(node: Node, dims: int) -> bool:
+    return isinstance(node, Convolution) and not node.transposed and dims <= len(node.stride)
+
+
+def _pad(node: Convolution, border: tuple[int, ...]) -> None:
+    """Let the convolution pad by `border` too: by its own padding where both sides are alike."""
+    border = border + (0,) * (2 * len(node.stride) - len(border))
+    old = node.border or (0,) * len(border)
+    border = tuple(a + b for a, b in zip(border, old, strict=True))
+    if border[::2] == border[1::2]:
+        own = zip(node.padding, reversed(border[::2]), strict=True)
+        node.padding, node.border = [p + b for p, b in own], ()
+    else:
+        node.border = border
+
+
+def fold_norm_after(graph: Graph, constants: Constants) -> None:
+    """A batch norm right after a convolution or dense layer scales that layer's weight and bias."""
+    readers, producers = graph.consumers(), graph.producers()
+    folded: list[Node] = []
+    for node in graph.nodes:
+        layer = producers.get(node.inputs[0]) if _is_norm(node) else None
+        if isinstance(layer, (Convolution, Dense)) and len(readers[layer.output]) == 1:
+            assert isinstance(node, Affine)
+            _scale_output(layer, node, constants)
+            # The layer takes the norm's name, so that shapes asked of either are found.
+            graph.replace({layer.output: node.output})
+            layer.output = node.output
+            producers[node.output] = layer
+            folded.append(node)
+    graph.nodes = [node for node in graph.nodes if node not in _Same(folded)]
+
+
+def fold_norm_before(graph: Graph, constants: Constants) -> None:
+    """A batch norm right before a dense or unpadded convolution layer scales what that layer reads.
+
+    With zero padding it is not exact: the norm would turn the padding's zeros into its shift.
+    """
+    readers, producers = graph.consumers(), graph.producers()
+    for layer in graph.nodes:
+        norm = producers.get(layer.inputs[0]) if isinstance(layer, (Convolution, Dense)) else None
+        if norm is None or not _is_norm(norm) or len(readers[norm.output]) != 1:
+            continue
+        assert isinstance(norm, Affine) and isinstance(layer, (Convolution, Dense))
+        padded = isinstance(layer, Convolution) and (
+            any(layer.padding) or bool(layer.border) or layer.transposed
+        )
+        if not padded:
+            _scale_input(layer, norm, constants)
+            layer.inputs = norm.inputs
+
+
+class _Same:
+    """Membership by identity: nodes that look alike are still different nodes."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._ids = {id(node) for node in nodes}
+
+    def __contains__(self, node: object) -> bool:
+        return id(node) in self._ids
+
+
+def _is_norm(node: Node) -> bool:
+    return isinstance(node, Affine) and node.origin == "batch_norm"
+
+
+def _scale_output(layer: Convolution | Dense, norm: Affine, constants: Constants) -> None:
+    """`g (W x + b) + h = (g W) x + (g b + h)`."""
+    weight, bias = layer.weight, layer.bias
+    scale, shift = norm.weight, norm.bias
+    assert weight is not None and scale is not None and shift is not None
+    groups = layer.groups if isinstance(layer, Convolution) and layer.transposed else None
+    out = 1 if isinstance(layer, Dense) and layer.input_major else 0
+
+    def scaled(w: Tensor, g: Tensor) -> Tensor:
+        if groups is not None:  # weight (in, out / groups, ...), one group after the other
+            by_group = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+            factor = g.reshape(groups, 1, -1, *[1] * (w.dim() - 2))
+            return (by_group * factor).reshape(w.shape)
+        return w * g.flatten().reshape([-1 if d == out else 1 for d in range(w.dim())])
+
+    def shifted(h: Tensor, g: Tensor, b: Tensor | None = None) -> Tensor:
+        return h if b is None else g.flatten() * b + h
+
+    layer.weight = constants.add(f"{norm.output}.folded_weight", _exactly(scaled), weight, scale)
+    sources = [shift, scale] if bias is None else [shift, scale, bias]
+    layer.bias = constants.add(f"{norm.output}.folded_bias", _exactly(shifted), *sources)
+
+
+def _scale_input(layer: Convolution | Dense, norm: Affine, constants: Constants) -> None:
+    """`W (g x + h) + b = (W g) x + (W h + b)`."""
+    weight, bias = layer.weight, layer.bias
+    scale, shift = norm.weight, norm.bias
+    assert weight is not None and scale is not None and shift is not None
+    groups = layer.groups if isinstance(layer, Convolution) else 1
+    input_major = isinstance(layer, Dense) and layer.input_major
+
+    def along_inputs(w: Tensor, factor: Tensor) -> Tensor:
+        """The factor of each input channel in the weight's shape, group after group."""
+        if input_major:
+            return factor.reshape(-1, 1)
+        rows = factor.reshape(groups, -1).repeat_interleave(w.shape[0] // groups, 0)
+        return rows.reshape(*w.shape[:2], *[1] * (w.dim() - 2))
+
+    def scaled(w: Tensor, g: Tensor) -> Tensor:
+        return w * along_inputs(w, g.flatten())
+
+    def shifted(h: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        gained = w * along_inputs(w, h)
+        gained = gained.sum(0) if input_major else gained.flatten(1).sum(1)
+        return gained if b is None else b + gained
+
+    layer.weight = constants.add(f"{layer.output}.folded_weight", _exactly(scaled), weight, scale)
+    sources = [shift, weight] if bias is None else [shift, weight, bias]
+    layer.bias = constants.add(f"{layer.output}.folded_bias", _exactly(shifted), *sources)
+
+
+def _exactly(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`make`, computed in float64 and rounded once."""
+
+    def made(*tensors: Tensor) -> Tensor:
+        return make(*(tensor.double() for tensor in tensors)).to(tensors[0].dtype)
+
+    return made
+
+
+def nonnegative_values(graph: Graph) -> set[Value]:
+    """The activations that cannot be negative, whatever the input."""
+    known: set[Value] = set()
+    for node in graph.nodes:
+        if _is_nonnegative(node, known):
+            known.add(node.output)
+    return known
+
+
+def _is_nonnegative(node: Node, known: set[Value]) -> bool:
+    match node:
+        case Activation(name="relu" | "sigmoid"):
+            return True
+        case Activation(name="hardtanh"):
+            return node.parameters[0] >= 0
+        case Sum():
+            return node.alpha >= 0 and known.issuperset(node.inputs)
+        case Product():
+            return len(set(node.inputs)) == 1 or known.issuperset(node.inputs)
+        case Fixed():
+            return "cubic" not in node.label and known.issuperset(node.inputs)
+        case MaxPool() | AdaptiveMaxPool() | Cat():
+            return known.issuperset(node.inputs)
+    return False

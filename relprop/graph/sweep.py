@@ -1,0 +1,122 @@
+"""The way through a graph and back.
+
+The forward sweep computes every activation and keeps those that a rule asks for; the backward sweep
+hands messages (multipliers, relevances) from the output to the inputs. A tensor dies as soon as
+nothing that is still to come reads it. The sweeps know nothing of rules but the protocol `Crossing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from relprop.graph.constants import Constants
+from relprop.graph.node import Graph, Node, Run, Value, is_scalar
+
+Message = TypeVar("Message")
+Context = TypeVar("Context", contravariant=True)
+
+
+class Crossing(Protocol[Context, Message]):
+    """How messages cross one node, from its output to its inputs."""
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The activations that `backward` will read."""
+
+    def backward(self, node: Node, context: Context, message: Message) -> Sequence[Message | None]:
+        """One message for every input of the node, or None where nothing flows."""
+
+
+class Sweep:
+    """A graph with a rule for each node: what to keep, and when to let it go.
+
+    `crossings[i]` belongs to `graph.nodes[i]`, and is None for scalars. `stand_in` names, for some
+    activations, another one to keep in their place.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        crossings: Sequence[Crossing[Any, Any] | None],
+        stand_in: Mapping[Value, Value] | None = None,
+        keep_all: bool = False,
+    ) -> None:
+        self.graph = graph
+        self.crossings = crossings
+        self.stand_in = dict(stand_in or {})
+        self.keep_all = keep_all
+        self._first_use: dict[Value, int] = {}
+        for index, (node, crossing) in enumerate(zip(graph.nodes, crossings, strict=True)):
+            for value in crossing.keeps(node) if crossing else ():
+                self._first_use.setdefault(self.stand_in.get(value, value), index)
+        self._dies_forward = self._last_reads()
+        self._dies_backward: list[list[Value]] = [[] for _ in graph.nodes]
+        for value, index in self._first_use.items():
+            self._dies_backward[index].append(value)
+
+    def _last_reads(self) -> list[list[Value]]:
+        """For every node, the activations that no later node reads and no rule asked for."""
+        last: dict[Value, int] = {}
+        for index, node in enumerate(self.graph.nodes):
+            last[node.output] = index
+            for value in node.inputs:
+                last[value] = index
+        dies: list[list[Value]] = [[] for _ in self.graph.nodes]
+        kept = {*self._first_use, self.graph.output}
+        for value, index in last.items():
+            if value not in kept:
+                dies[index].append(value)
+        return dies
+
+    def forward(self, constants: Constants, arguments: Mapping[Value, Tensor]) -> Run:
+        """Run the graph; the run returned holds the output and what the rules asked for."""
+        run = Run(constants)
+        for value, tensor in arguments.items():
+            run.values[value] = tensor
+            run.shapes[value] = tensor.shape
+        for node, dying in zip(self.graph.nodes, self._dies_forward, strict=True):
+            result = node.compute(run, *(run.values[value] for value in node.inputs))
+            if is_scalar(node):
+                run.scalars[node.output] = result
+                continue
+            run.values[node.output] = result
+            if isinstance(result, Tensor):
+                run.shapes[node.output] = result.shape
+            if not self.keep_all:
+                for value in dying:
+                    del run.values[value]
+        return run
+
+    def backward(
+        self,
+        context: Any,
+        runs: Iterable[Run],
+        message: Message,
+        watch: Callable[[Node, Message, Sequence[Message | None]], None] | None = None,
+    ) -> dict[Value, Message]:
+        """Send `message` from the output back; returns what reached each input of the graph.
+
+        `watch` is called with every node, the message at its output and those at its inputs.
+        """
+        runs = list(runs)
+        waiting: dict[Value, Any] = {self.graph.output: message}
+        for index in range(len(self.graph.nodes) - 1, -1, -1):
+            node, crossing = self.graph.nodes[index], self.crossings[index]
+            arrived = waiting.pop(node.output, None)
+            if crossing is not None and arrived is not None:
+                sent = crossing.backward(node, context, arrived)
+                if watch is not None:
+                    watch(node, arrived, sent)
+                del arrived
+                for value, part in zip(node.inputs, sent, strict=True):
+                    if part is not None:
+                        have = waiting.get(value)
+                        waiting[value] = part if have is None else have + part
+                del sent
+            for value in self._dies_backward[index]:
+                for run in runs:
+                    if not self.keep_all and value not in self.graph.inputs:
+                        run.values.pop(value, None)
+        return waiting

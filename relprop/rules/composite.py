@@ -1,0 +1,190 @@
+"""Which rule goes on which node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from relprop.errors import InvalidInputError, UnsupportedOperatorError
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap, Rearrange
+from relprop.graph.node import Graph, Node, Value, is_scalar
+from relprop.graph.nonlinear import (
+    Activation,
+    AdaptiveMaxPool,
+    Cat,
+    MaxPool,
+    Opaque,
+    Product,
+    Sum,
+)
+from relprop.rules import difference, structure
+from relprop.rules.weighted import Bound, Epsilon, Flat, WeightedRule, ZBox, ZPlus
+
+Rule = Any  # a `Crossing` of the sweep
+
+
+@dataclass(frozen=True)
+class Composite:
+    """The rules of LRP for layers with weights; for what has none, `WEIGHTLESS` says.
+
+    Attributes:
+        dense: for dense layers.
+        convolution: for convolutions.
+        first: for the layers that read the model's input, in place of the two; None for no
+            exception.
+    """
+
+    dense: Callable[..., WeightedRule]
+    convolution: Callable[..., WeightedRule]
+    first: Callable[..., WeightedRule] | None = None
+
+
+COMPOSITES: dict[str, Composite] = {
+    "epsilon": Composite(dense=Epsilon, convolution=Epsilon),
+    "epsilon_plus": Composite(dense=Epsilon, convolution=ZPlus),
+    "epsilon_plus_flat": Composite(dense=Epsilon, convolution=ZPlus, first=Flat),
+    "epsilon_plus_box": Composite(dense=Epsilon, convolution=ZPlus, first=ZBox),
+}
+
+#: LRP's rules for nodes without weights, made from epsilon and the bias policy.
+WEIGHTLESS: dict[type[Node], Callable[[float, str], Rule]] = {
+    Affine: Epsilon,
+    Fixed: Epsilon,
+    Sum: structure.Proportional,
+    Rearrange: lambda epsilon, bias: structure.Move(),
+    Activation: lambda epsilon, bias: structure.Pass(),
+    MaxPool: lambda epsilon, bias: structure.Winner(),
+    AdaptiveMaxPool: lambda epsilon, bias: structure.Winner(),
+    Product: lambda epsilon, bias: structure.Halves(),
+    Cat: lambda epsilon, bias: structure.Part(),
+    Opaque: lambda epsilon, bias: structure.Gradient(),
+}
+
+#: DeepLIFT's rules by node type; `rule=` chooses those of the activation functions.
+DIFFERENCE: dict[type[Node], Rule] = {
+    Convolution: difference.Linear(),
+    Dense: difference.Linear(),
+    Affine: difference.Linear(),
+    Fixed: difference.Linear(),
+    Rearrange: difference.Linear(),
+    Sum: difference.Add(),
+    Cat: difference.Part(),
+    Product: difference.Midpoint(),
+    Opaque: difference.Gradient(),
+}
+ACTIVATION_RULES: dict[str, Rule] = {"rescale": difference.Rescale()}
+MAX_POOL_RULES: dict[str, Rule] = {"winner": difference.Winner()}
+
+
+def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
+    """`table[name]`, or a sentence that lists the names there are."""
+    try:
+        return table[name]
+    except (KeyError, TypeError):
+        names = ", ".join(f"'{known}'" for known in table)
+        raise InvalidInputError(f"{what} must be one of {names}; got {name!r}") from None
+
+
+def require_supported(graph: Graph, unsupported: str) -> None:
+    """Raise for the operators that no rule covers, unless the user chose their gradient."""
+    if unsupported == "gradient":
+        return
+    for node in graph.nodes:
+        if isinstance(node, Opaque):
+            raise UnsupportedOperatorError(
+                f"operator '{node.label}' in {node.where} is not supported: {node.reason}; replace "
+                "it, or pass unsupported='gradient' to cross it by its gradient (relevance is then "
+                "not conserved)"
+            )
+
+
+def lrp_rules(
+    graph: Graph,
+    composite: Composite,
+    *,
+    epsilon: float,
+    bias: str,
+    low: Bound | None = None,
+    high: Bound | None = None,
+) -> list[Rule | None]:
+    """A rule of LRP for every node; None for scalars."""
+    first = first_layers(graph) if composite.first else set()
+
+    def rule(node: Node) -> Rule | None:
+        if is_scalar(node):
+            return None
+        if isinstance(node, (Convolution, Dense)):
+            make = composite.dense if isinstance(node, Dense) else composite.convolution
+            if node.output in first and composite.first is not None:
+                make = composite.first
+            made = make(epsilon, bias)
+            if isinstance(made, ZBox) and low is not None and high is not None:
+                made = replace(made, low=low, high=high)
+            return made
+        return WEIGHTLESS[type(node)](epsilon, bias)
+
+    rules = [rule(node) for node in graph.nodes]
+    _write_out_passes(graph, rules)
+    return rules
+
+
+def first_layers(graph: Graph) -> set[Value]:
+    """The outputs of the layers with weights that see the model's input, perhaps rearranged."""
+    seen, first = set(graph.inputs), set()
+    for node in graph.nodes:
+        if seen.isdisjoint(node.inputs):
+            continue
+        if isinstance(node, (Convolution, Dense)):
+            first.add(node.output)
+        elif isinstance(node, (LinearMap, Cat)):
+            seen.add(node.output)
+    return first
+
+
+def _write_out_passes(graph: Graph, rules: list[Rule | None]) -> None:
+    """`Pass` leaves f(z) to the rule below; where that rule cannot, or has other readers, write it out."""
+    readers = graph.consumers()
+    makers = {node.output: rule for node, rule in zip(graph.nodes, rules, strict=True)}
+    for index, node in enumerate(graph.nodes):
+        if isinstance(rules[index], structure.Pass):
+            (z,) = node.inputs
+            below = makers.get(z)
+            shared = len(readers[z]) > 1 or z == graph.output
+            if shared or not getattr(below, "takes_activation", False):
+                rules[index] = structure.PassAmount()
+
+
+def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
+    """Activations for which a ReLU's output may be kept in their place.
+
+    Where it is positive it equals its input, and elsewhere no relevance arrives: so the output alone
+    is enough, unless relevance comes in amounts, which do not vanish with it.
+    """
+    amount: dict[Value, bool] = {}
+    found: dict[Value, Value] = {}
+    for node, rule in zip(reversed(graph.nodes), reversed(rules), strict=True):
+        arriving = amount.get(node.output, False)
+        if rule is None:
+            continue
+        if isinstance(rule, structure.Pass) and not arriving and _is_relu(node):
+            found[node.inputs[0]] = node.output
+        for value in node.inputs:
+            amount[value] = amount.get(value, False) or rule.gives_amount(arriving)
+    return found
+
+
+def _is_relu(node: Node) -> bool:
+    return isinstance(node, Activation) and node.name == "relu"
+
+
+def difference_rules(graph: Graph, rule: str, max_pool: str) -> list[Rule | None]:
+    """A rule of DeepLIFT for every node; None for scalars."""
+    pool = choose(MAX_POOL_RULES, max_pool, "max_pool")
+    table = {
+        **DIFFERENCE,
+        Activation: choose(ACTIVATION_RULES, rule, "rule"),
+        MaxPool: pool,
+        AdaptiveMaxPool: pool,
+    }
+    return [None if is_scalar(node) else table[type(node)] for node in graph.nodes]

@@ -1,0 +1,205 @@
+"""LRP through everything that has no weights: sums, products, pools, views, activation functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from relprop import ops
+from relprop.graph.linear import Rearrange
+from relprop.graph.node import Call, Node, Value, sum_to
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+from relprop.rules.relevance import LrpContext, Relevance
+from relprop.rules.weighted import WeightedRule, sign
+
+
+class StructureRule:
+    """A rule that only moves relevance: it arrives as it leaves, in multipliers or amounts."""
+
+    takes_activation = False
+
+    @property
+    def name(self) -> str:
+        """The rule's name in tables."""
+        return type(self).__name__.lower()
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """Nothing, unless a rule says otherwise."""
+        return ()
+
+    def gives_amount(self, arriving: bool) -> bool:
+        """What arrives as an amount leaves as one."""
+        return arriving
+
+
+def _each(R: Relevance, move: Callable[[Tensor], Tensor]) -> Relevance:
+    """`move` applied to the multiplier and to the amount, whichever there is."""
+    return Relevance(
+        None if R.multiplier is None else move(R.multiplier),
+        None if R.amount is None else move(R.amount),
+    )
+
+
+class Pass(StructureRule):
+    """An activation function hands its relevance down as it is (Bach et al. 2015, sec. 2)."""
+
+    def backward(self, node: Activation, context: LrpContext, R: Relevance) -> tuple[Relevance]:
+        """No pass over any tensor: the rule below computes f(z) when it reads z."""
+        return (R.below(node),)
+
+
+class PassAmount(StructureRule):
+    """An activation function whose input's other readers, or whose rule below, want plain amounts."""
+
+    @property
+    def name(self) -> str:
+        """As `Pass`: the same rule, written out."""
+        return "pass"
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The function's output."""
+        return (node.output,)
+
+    def gives_amount(self, arriving: bool) -> bool:
+        """Always."""
+        return True
+
+    def backward(self, node: Activation, context: LrpContext, R: Relevance) -> tuple[Relevance]:
+        """One product."""
+        return (Relevance(amount=R.total(context.run, context[node.output])),)
+
+
+class Move(StructureRule):
+    """Views, slices, padding, permutations: relevance goes where the element came from."""
+
+    def backward(self, node: Rearrange, context: LrpContext, R: Relevance) -> tuple[Relevance]:
+        """The transpose of the rearrangement."""
+        shape = context.run.shapes[node.inputs[0]]
+        return (_each(R, lambda t: node.transpose(context.run, t, shape, None)),)
+
+
+class Part(StructureRule):
+    """A concatenation: each part keeps its own."""
+
+    def backward(self, node: Cat, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+        """Slices of what arrived."""
+        sizes = [context.run.shapes[value][node.dim] for value in node.inputs]
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+
+        def part(start: int, size: int) -> Relevance:
+            return _each(R, lambda t: t.narrow(node.dim, start, size))
+
+        return tuple(part(start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+class Winner(StructureRule):
+    """A max pool: the maximum of a window takes all (torch's own choice among equals)."""
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The pool's input."""
+        return (node.inputs[0],)
+
+    def backward(
+        self, node: MaxPool | AdaptiveMaxPool, context: LrpContext, R: Relevance
+    ) -> tuple[Relevance]:
+        """The winner's value is the output's: multipliers pass unchanged."""
+        x = context[node.inputs[0]]
+        return (_each(R, lambda t: winner(node, t, x)),)
+
+
+def winner(
+    node: MaxPool | AdaptiveMaxPool, multiplier: Tensor, x: Tensor, x0: Tensor | None = None
+) -> Tensor:
+    """The operator for the node's windows."""
+    if isinstance(node, AdaptiveMaxPool):
+        return ops.adaptive_max_pool_winner(multiplier, x, x0)
+    return ops.max_pool_winner(
+        multiplier,
+        x,
+        x0,
+        kernel_size=node.kernel_size,
+        stride=node.stride,
+        padding=node.padding,
+        dilation=node.dilation,
+        ceil_mode=node.ceil_mode,
+    )
+
+
+class Proportional(WeightedRule):
+    """A sum of two branches `z = a + alpha b`: each gets its share of z, as by the epsilon rule."""
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The sum."""
+        return (node.output,)
+
+    def backward(self, node: Sum, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+        """`R_a = a R / stab(z)`, `R_b = alpha b R / stab(z)`."""
+        s = self.ratio(node, context, R)
+        shapes = [context.run.shapes[value] for value in node.inputs]
+        a, b = sum_to(s, shapes[0]), sum_to(s, shapes[1]) * node.alpha
+        stabilizer = self.epsilon * sign(context[node.output]) * s
+        if self.bias == "redistribute":
+            half = stabilizer / 2
+            return Relevance(a, sum_to(half, shapes[0])), Relevance(b, sum_to(half, shapes[1]))
+        context.charge(node, stabilizer=stabilizer)
+        return Relevance(a), Relevance(b)
+
+
+class Halves(StructureRule):
+    """A product of two activations: the Shapley value of two players, against absence as 0."""
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """Both factors."""
+        return node.inputs
+
+    def backward(self, node: Product, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+        """`R_a = R_b = R / 2`: `m_a = m b / 2`, `m_b = m a / 2`."""
+        factors = [context[value] for value in node.inputs]
+
+        def half(own: Tensor, other: Tensor) -> Relevance:
+            m = None if R.multiplier is None else sum_to(R.multiplier * other / 2, own.shape)
+            return Relevance(m, None if R.amount is None else sum_to(R.amount / 2, own.shape))
+
+        return half(factors[0], factors[1]), half(factors[1], factors[0])
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """An operator without a rule, crossed by its gradient: `R = x * (J^T m)`; conserves nothing."""
+
+    takes_activation = False
+    name = "gradient"
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The operator's inputs and output."""
+        return (*node.inputs, node.output)
+
+    def gives_amount(self, arriving: bool) -> bool:
+        """Multipliers only."""
+        return False
+
+    def backward(self, node: Call, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+        """One vector-Jacobian product; an amount is turned into a multiplier first."""
+        y = context[node.output]
+        m = R.multiplier if R.multiplier is not None else torch.zeros_like(y)
+        if R.amount is not None:
+            m = m + torch.where(y == 0, 0, R.amount / y)
+        inputs = [context[value] for value in node.inputs]
+        gradients = transposed_jacobian(node, context.run, inputs, m)
+        if context.ledger is not None:
+            passed = sum(((x * g).sum() for x, g in zip(inputs, gradients, strict=True)), m.new_zeros(()))
+            context.charge(node, dropped=R.total(context.run, y).sum() - passed)
+        return tuple(Relevance(g) for g in gradients)
+
+
+def transposed_jacobian(
+    node: Call, run: object, inputs: Sequence[Tensor], m: Tensor
+) -> tuple[Tensor, ...]:
+    """`J^T m` of a call, for each of its inputs."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        y = node.compute(run, *leaves)  # type: ignore[arg-type]
+        return torch.autograd.grad(y, leaves, m)
