@@ -45,7 +45,7 @@ class Report:
 
     def __str__(self) -> str:
         columns = ("received", "passed", "bias", "stabilizer", "dropped")
-        rows = [("node", "module", "rule", *columns)]
+        rows: list[tuple[str, ...]] = [("node", "module", "rule", *columns)]
         for account in reversed(self.accounts):
             figures = [f"{getattr(account, column):.6g}" for column in columns]
             node = account.node

@@ -57,11 +57,13 @@ def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram)
         raise InvalidTypeError(f"{name} must be a torch tensor; got {type(tensor).__name__}")
     if not tensor.is_floating_point():
         raise InvalidTypeError(
-            f"{name} must be a floating-point tensor; got {tensor.dtype} (scale it as the model was trained)"
+            f"{name} must be a floating-point tensor; got {tensor.dtype} "
+            "(scale it as the model was trained)"
         )
     if tensor.dim() == 0 or tensor.shape[0] == 0:
         raise InvalidInputError(
-            f"{name} must hold at least one example, shape (N, ...) with N >= 1; got {tuple(tensor.shape)}"
+            f"{name} must hold at least one example, shape (N, ...) with N >= 1; "
+            f"got {tuple(tensor.shape)}"
         )
     parameter = first_parameter(model)
     if parameter is not None and parameter.dtype != tensor.dtype:
@@ -96,13 +98,15 @@ def one_hot(target: Target, output: Tensor) -> Tensor:
     if target is None:
         if output.numel() != n:
             raise InvalidInputError(
-                f"target must say which of the model's outputs to explain, as its output has shape {tuple(output.shape)}"
+                "target must say which of the model's outputs to explain, as its output has shape "
+                f"{tuple(output.shape)}"
             )
         return torch.ones_like(output)
     for example, index in enumerate(_indices(target, n)):
         if len(index) != len(rest):
             raise InvalidInputError(
-                f"a target must have one index for each of the output's dimensions {rest} after the batch; got {index}"
+                f"a target must have one index for each of the output's dimensions {rest} after "
+                f"the batch; got {index}"
             )
         for i, size in zip(index, rest, strict=True):
             if not -size <= i < size:
@@ -110,7 +114,7 @@ def one_hot(target: Target, output: Tensor) -> Tensor:
                     f"target {index if len(index) > 1 else i} is out of range: "
                     f"the model's output has shape {tuple(output.shape)}"
                 )
-        seed[(example, *index)] = 1
+        seed[example][index] = 1
     return seed
 
 
@@ -119,18 +123,22 @@ def _indices(target: Any, n: int) -> list[tuple[int, ...]]:
     if isinstance(target, Tensor):
         if target.is_floating_point() or target.dim() > 1:
             raise InvalidInputError(
-                f"a target tensor must hold integers, shape (N,); got {target.dtype} {tuple(target.shape)}"
+                "a target tensor must hold integers, shape (N,); "
+                f"got {target.dtype} {tuple(target.shape)}"
             )
         target = target.tolist() if target.dim() == 1 else int(target)
     if isinstance(target, bool) or not isinstance(target, (int, tuple, list)):
         raise InvalidTypeError(
-            f"target must be an int, a tuple of ints, a tensor, a list or None; got {type(target).__name__}"
+            "target must be an int, a tuple of ints, a tensor, a list or None; "
+            f"got {type(target).__name__}"
         )
     each = [target] * n if isinstance(target, (int, tuple)) else target
     if len(each) == 1:
         each = list(each) * n
     if len(each) != n:
-        raise InvalidInputError(f"a list of targets must have one for each of {n} examples; got {len(each)}")
+        raise InvalidInputError(
+            f"a list of targets must have one for each of {n} examples; got {len(each)}"
+        )
     indices = [(index,) if isinstance(index, int) else tuple(index) for index in each]
     if not all(isinstance(i, int) for index in indices for i in index):
         raise InvalidTypeError(f"targets must be ints or tuples of ints; got {target!r}")

@@ -13,14 +13,15 @@ from torch.export import ExportedProgram
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
-from relprop.graph.capture import Capture, capture, evaluating
+from relprop.graph.capture import Capture, evaluating, find_capture
 from relprop.graph.node import Graph
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.sweep import Sweep
 from relprop.rules.composite import require_supported
 
 UNSUPPORTED = ("error", "gradient")
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest output; else 0.05
+#: How far a graph's output may be from the model's, as a share of the largest; else 0.05.
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Attributor:
         for plan in self._plans:
             if plan.capture.serves(self.model, arguments):
                 return plan
-        captured = capture(self.model, arguments)
+        captured = find_capture(self.model, arguments)
         _require_batch(captured.graph, arguments)
         require_supported(captured.graph, self.unsupported)
         plan = Plan(captured, self._sweep(captured.graph))
@@ -85,11 +86,13 @@ class Attributor:
         expected = expected if isinstance(expected, Tensor) else _only_tensor(expected)
         run = plan.sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
         got = run.values[plan.graph.output]
-        bound = TOLERANCE.get(got.dtype, 0.05) * max(1.0, expected.abs().max().item())
+        if not torch.isfinite(expected).all():
+            return
+        bound = TOLERANCE.get(got.dtype, 0.05) * (expected.abs().max().item() + 0.01)
         if got.shape != expected.shape or not (got - expected).abs().max().item() <= bound:
             raise CaptureError(
-                f"the captured graph of {type(self.model).__name__} does not compute what the model "
-                "does; its forward may be random, or depend on values of its input"
+                f"the captured graph of {type(self.model).__name__} must compute what the model "
+                "does, but their outputs differ: its forward may be random, or branch on values"
             )
 
 
@@ -99,10 +102,17 @@ def name_inputs(graph: Graph, arguments: Sequence[Any]) -> dict[str, Tensor]:
     return dict(zip(graph.inputs, tensors, strict=True))
 
 
+def per_example(t: Tensor) -> Tensor:
+    """The sum over everything but the batch."""
+    return t.reshape(len(t), -1).sum(1)
+
+
 def require_finite(score: Tensor) -> Tensor:
     """The examples' scores, unless one of them is no number."""
     if not torch.isfinite(score).all():
-        raise InvalidInputError(f"the model's output for the target is not finite: {score.tolist()}")
+        raise InvalidInputError(
+            f"the model's output for the target must be finite; got {score.tolist()}"
+        )
     return score
 
 
@@ -111,8 +121,8 @@ def _require_batch(graph: Graph, arguments: Sequence[Any]) -> None:
         if isinstance(node, Opaque) and node.reason == NO_BATCH:
             shape = tuple(arguments[0].shape)
             raise InvalidInputError(
-                f"inputs must have a batch dimension, shape (N, {', '.join(map(str, shape))}) for one "
-                f"example or more; got {shape}, which '{node.label}' in {node.where} takes for a single one"
+                f"inputs must have a batch dimension, shape (N, {', '.join(map(str, shape))}); "
+                f"got {shape}, which '{node.label}' in {node.where} takes for a single example"
             )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, one_hot
-from relprop.attribution.attributor import Attributor, name_inputs, require_finite
+from relprop.attribution.attributor import Attributor, name_inputs, per_example, require_finite
 from relprop.baselines import BASELINES
 from relprop.errors import InvalidInputError, InvalidTypeError
 from relprop.graph.node import Graph
@@ -98,7 +98,7 @@ class DeepLift(Attributor):
             x = plan.sweep.forward(constants, name_inputs(graph, arguments))
             y, y0 = x.values[graph.output], x0.values[graph.output]
             seed = one_hot(target, y)
-            difference = require_finite(((y - y0) * seed).flatten(1).sum(1))
+            difference = require_finite(per_example((y - y0) * seed))
             m = plan.sweep.backward(DifferenceContext(x, x0), [x, x0], seed)
             contributions = tuple(
                 m[name] * (a - a0) if name in m else torch.zeros_like(a)
@@ -107,7 +107,7 @@ class DeepLift(Attributor):
         result = contributions if isinstance(inputs, tuple) else contributions[0]
         if not return_convergence_delta:
             return result
-        return result, sum(c.flatten(1).sum(1) for c in contributions) - difference
+        return result, sum(map(per_example, contributions)) - difference
 
     def _sweep(self, graph: Graph) -> Sweep:
         return Sweep(graph, difference_rules(graph, self.rule, self.max_pool))
@@ -117,7 +117,9 @@ def as_baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tens
     """For each input a baseline of its shape, with size 1 along the batch where it is common."""
     given = baselines if isinstance(baselines, tuple) else (baselines,) * len(inputs)
     if len(given) != len(inputs):
-        raise InvalidInputError(f"baselines must be one for each of {len(inputs)} inputs; got {len(given)}")
+        raise InvalidInputError(
+            f"baselines must be one for each of {len(inputs)} inputs; got {len(given)}"
+        )
     return tuple(_baseline(baseline, x) for baseline, x in zip(given, inputs, strict=True))
 
 
@@ -134,16 +136,18 @@ def _baseline(baseline: Baseline, x: Tensor) -> Tensor:
         made = baseline(x) if callable(baseline) else baseline
     if not isinstance(made, Tensor):
         raise InvalidTypeError(
-            "a baseline must be None, a number, a tensor, a function that gives a tensor, or one of "
-            f"{', '.join(map(repr, BASELINES))}; got {type(made).__name__}"
+            "a baseline must be None, a number, a tensor, a function that gives a tensor, or one "
+            f"of {', '.join(map(repr, BASELINES))}; got {type(made).__name__}"
         )
     if made.shape[1:] != x.shape[1:] or len(made) not in (1, len(x)):
         raise InvalidInputError(
-            f"a baseline must have the input's shape {tuple(x.shape)}, or size 1 along its batch; got {tuple(made.shape)}"
+            f"a baseline must have the input's shape {tuple(x.shape)}, or size 1 along its batch; "
+            f"got {tuple(made.shape)}"
         )
     if made.dtype != x.dtype or made.device != x.device:
         raise InvalidTypeError(
-            f"a baseline must be {x.dtype} on {x.device} as its input is; got {made.dtype} on {made.device}"
+            f"a baseline must be {x.dtype} on {x.device} as its input is; "
+            f"got {made.dtype} on {made.device}"
         )
     if not torch.isfinite(made).all():
         raise InvalidInputError("a baseline must be finite; it has NaN or infinite values")

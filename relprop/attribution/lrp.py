@@ -6,18 +6,24 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, check_choice, one_hot
-from relprop.attribution.attributor import Attributor, Plan, name_inputs, require_finite
+from relprop.attribution.attributor import (
+    Attributor,
+    Plan,
+    name_inputs,
+    per_example,
+    require_finite,
+)
 from relprop.errors import InvalidInputError
 from relprop.graph.node import Graph, is_scalar
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
 from relprop.rules.composite import COMPOSITES, Composite, choose, lrp_rules, stand_ins
 from relprop.rules.relevance import Account, LrpContext, Relevance
-from relprop.rules.weighted import BIAS_POLICIES, Bound, ZBox
+from relprop.rules.weighted import BIAS_POLICIES, Bound, Settings, ZBox
 
 
 class LRP(Attributor):
@@ -31,7 +37,8 @@ class LRP(Attributor):
         bias: `"absorb"` lets biases keep their share, `"ignore"` leaves them out of denominators,
             `"redistribute"` hands their and the stabilizer's share to the layer's inputs in equal
             parts, so that relevance sums to the score exactly.
-        epsilon: the stabilizer, absolute: `z + epsilon * sign(z)`.
+        epsilon: of the epsilon rule on layers with weights, absolute: `z + epsilon * sign(z)`.
+        stabilizer: what every other division adds in the same way.
         low, high: bounds of the inputs for z^B: numbers, or tensors that broadcast to an input.
         unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
 
@@ -49,6 +56,7 @@ class LRP(Attributor):
         *,
         bias: str = "absorb",
         epsilon: float = 1e-6,
+        stabilizer: float = 1e-6,
         low: Bound | None = None,
         high: Bound | None = None,
         unsupported: str = "error",
@@ -59,16 +67,16 @@ class LRP(Attributor):
             if isinstance(composite, Composite)
             else choose(COMPOSITES, composite, "composite")
         )
-        self.bias = check_choice(bias, BIAS_POLICIES, "bias")
-        if not (math.isfinite(epsilon) and epsilon >= 0):
-            raise InvalidInputError(f"epsilon must be a finite number >= 0; got {epsilon!r}")
-        self.epsilon = float(epsilon)
+        check_choice(bias, BIAS_POLICIES, "bias")
+        for name, value in (("epsilon", epsilon), ("stabilizer", stabilizer)):
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidInputError(f"{name} must be a finite number >= 0; got {value!r}")
         if (self.composite.first is ZBox) != (low is not None and high is not None):
             raise InvalidInputError(
-                "low and high must both be given with a composite that has the z^B rule on the first layer, "
-                f"such as 'epsilon_plus_box', and with no other; got low={low!r}, high={high!r}"
+                "low and high must be given with a composite that has the z^B rule on the first "
+                f"layer, 'epsilon_plus_box', and with no other; got low={low!r}, high={high!r}"
             )
-        self.low, self.high = low, high
+        self.settings = Settings(float(epsilon), float(stabilizer), bias, low, high)
 
     def attribute(
         self,
@@ -101,7 +109,7 @@ class LRP(Attributor):
             run = plan.sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
             output = run.values[plan.graph.output]
             seed = one_hot(target, output)
-            score = require_finite((output * seed).flatten(1).sum(1))
+            score = require_finite(per_example(output * seed))
             context = LrpContext(run, plan.graph.nonnegative, plan.sweep.stand_in)
             arrived = plan.sweep.backward(context, [run], Relevance(seed))
             relevance = tuple(
@@ -111,7 +119,7 @@ class LRP(Attributor):
         result = relevance if isinstance(inputs, tuple) else relevance[0]
         if not return_convergence_delta:
             return result
-        return result, score - sum(r.flatten(1).sum(1) for r in relevance)
+        return result, score - sum(map(per_example, relevance))
 
     def report(
         self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
@@ -128,7 +136,7 @@ class LRP(Attributor):
             run = sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
             output = run.values[plan.graph.output]
             seed = one_hot(target, output)
-            score = require_finite((output * seed).flatten(1).sum(1)).double().sum().item()
+            score = require_finite(per_example(output * seed)).double().sum().item()
             ledger = _ledger(plan)
             context = LrpContext(run, plan.graph.nonnegative, ledger=ledger)
 
@@ -148,14 +156,7 @@ class LRP(Attributor):
         return Report(score, explained, sum(reached.values()) - explained, list(ledger.values()))
 
     def _sweep(self, graph: Graph) -> Sweep:
-        rules = lrp_rules(
-            graph,
-            self.composite,
-            epsilon=self.epsilon,
-            bias=self.bias,
-            low=self.low,
-            high=self.high,
-        )
+        rules = lrp_rules(graph, self.composite, self.settings)
         return Sweep(graph, rules, stand_ins(graph, rules))
 
 

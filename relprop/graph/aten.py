@@ -14,22 +14,16 @@ from typing import Any
 import torch
 
 from relprop.graph.constants import Constants
+from relprop.graph.fx_nodes import operator_name
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
 from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
-
 
 NO_BATCH = "its input has no batch dimension"
 
 
 class Unreadable(Exception):
     """No node type fits the call; the message says why."""
-
-
-def operator_name(target: Any) -> str:
-    """An operator's key in `READERS`: no namespace, no overload, no in-place underscore."""
-    name: str = target._schema.name.split("::")[-1]
-    return name[:-1] if name.endswith("_") and not name.startswith("__") else name
 
 
 @dataclass
@@ -45,7 +39,6 @@ class AtenCall:
     where: Where
     constants: Constants
     ndim: int  # dimensions of the output
-    ndims: tuple[int, ...]  # dimensions of each operand
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -98,9 +91,7 @@ def _spread(setting: Any, d: int) -> list[int]:
     return entries * d if len(entries) == 1 else entries
 
 
-def _convolution(
-    call: AtenCall, d: int, transposed: bool, padding: list[int]
-) -> Convolution:
+def _convolution(call: AtenCall, d: int, transposed: bool, padding: list[int]) -> Convolution:
     if call.ndim != d + 2:
         raise Unreadable(NO_BATCH)
     weight = call.constant("weight")
@@ -184,7 +175,9 @@ def _norm_scale(weight: torch.Tensor | None, var: torch.Tensor, eps: float) -> t
 def _batch_norm(call: AtenCall) -> Node:
     mean, var = call.constant("running_mean"), call.constant("running_var")
     if mean is None or var is None:
-        raise Unreadable("it has no running statistics, so every example depends on the whole batch")
+        raise Unreadable(
+            "it has no running statistics, so every example depends on the whole batch"
+        )
     weight, bias, eps = call.constant("weight"), call.constant("bias"), call["eps"]
 
     def scale(var: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Capture:
     graph: Graph
     constants: Constants
     program: ExportedProgram
-    modules: tuple[nn.Module, ...]
+    modules: tuple[weakref.ref[nn.Module], ...]
 
     def serves(self, model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> bool:
         """Whether the graph was captured from this model, as built now, for such arguments."""
@@ -44,8 +45,23 @@ class Capture:
             return True
         now = tuple(model.modules())
         return len(now) == len(self.modules) and all(
-            a is b for a, b in zip(now, self.modules, strict=True)
+            a is b() for a, b in zip(now, self.modules, strict=True)
         )
+
+
+_captures: weakref.WeakKeyDictionary[nn.Module | ExportedProgram, list[Capture]]
+_captures = weakref.WeakKeyDictionary()
+
+
+def find_capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Capture:
+    """A capture that serves: one made before, for whatever method, or a new one."""
+    known = [c for c in _captures.get(model, []) if c.current(model)]
+    for one in known:
+        if one.serves(model, arguments):
+            return one
+    new = capture(model, arguments)
+    _captures[model] = [*known, new]
+    return new
 
 
 def capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Capture:
@@ -53,10 +69,11 @@ def capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Cap
 
     Raises `CaptureError` where `torch.export` refuses the model.
     """
+    modules: tuple[weakref.ref[nn.Module], ...] = ()
     if isinstance(model, ExportedProgram):
-        program, modules = model, ()
+        program = model
     else:
-        program, modules = _export(model, arguments), tuple(model.modules())
+        program, modules = _export(model, arguments), tuple(map(weakref.ref, model.modules()))
     try:
         graph, constants = read(program, model)
     except Aliased:
@@ -118,7 +135,9 @@ def _dynamic(argument: Any) -> Any:
 
 def _describe(arguments: Sequence[Any]) -> str:
     return ", ".join(
-        f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}" if isinstance(a, Tensor) else repr(a)
+        f"{tuple(a.shape)} {str(a.dtype).removeprefix('torch.')}"
+        if isinstance(a, Tensor)
+        else repr(a)
         for a in arguments
     )
 
@@ -162,7 +181,8 @@ def _fits(example: Tensor, argument: Tensor) -> bool:
         return False
     if example.device.type != argument.device.type:
         return False
-    for dim, (size, given) in enumerate(zip(example.shape, argument.shape, strict=True)):
+    sizes: Sequence[Any] = example.shape
+    for dim, (size, given) in enumerate(zip(sizes, argument.shape, strict=True)):
         if isinstance(size, torch.SymInt):
             bounds = size.node.shape_env.bound_sympy(size.node.expr)
             if not (bounds.lower <= (max(2, given) if dim == 0 else given) <= bounds.upper):
@@ -175,6 +195,6 @@ def _fits(example: Tensor, argument: Tensor) -> bool:
 def _holds(guard: str, shapes: dict[str, _Shape]) -> bool:
     """Evaluate a guard, such as `2*(L['x'].size()[2] // 2) == L['x'].size()[2]`."""
     try:
-        return bool(eval(guard, {"__builtins__": {}, "max": max, "min": min, "L": shapes}))  # noqa: S307
+        return bool(eval(guard, {"__builtins__": {}, "max": max, "min": min, "L": shapes}))
     except Exception:
         return False

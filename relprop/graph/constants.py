@@ -1,8 +1,8 @@
 """The tensors of a model that do not depend on its inputs, and what is derived from them.
 
 A weight may change between two explanations: an optimizer step, `load_state_dict`, a new
-`nn.Parameter` in its place. Derived tensors (folded batch norms, `W+`) are therefore cached together
-with a stamp of what they were made from, and made again when the stamp differs.
+`nn.Parameter` in its place. Derived tensors (folded batch norms, `W+`) are therefore cached with a
+stamp of what they were made from, and made again when the stamp differs.
 """
 
 from __future__ import annotations

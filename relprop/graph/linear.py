@@ -33,9 +33,7 @@ class LinearMap(Node):
         """`W x`, without the bias."""
         raise NotImplementedError
 
-    def transpose(
-        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
-    ) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
         """`W^T s`, in the given shape of the input `x`.
 
         Where a node knows no better way, torch's autograd transposes it: the gradient of a linear
@@ -104,9 +102,7 @@ class Convolution(LinearMap):
         assert weight is not None
         return self._convolve(x, weight, None)
 
-    def transpose(
-        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
-    ) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
         """`W^T s`: the transposed convolution (or, of a transposed one, the plain one)."""
         assert weight is not None
         d = len(self.stride)
@@ -169,9 +165,7 @@ class Dense(LinearMap):
         assert weight is not None
         return F.linear(x, weight.t() if self.input_major else weight)
 
-    def transpose(
-        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
-    ) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
         """`W^T s`."""
         assert weight is not None
         return F.linear(s, weight if self.input_major else weight.t())
@@ -192,9 +186,7 @@ class Affine(LinearMap):
         """`w * x`."""
         return x if weight is None else x * weight
 
-    def transpose(
-        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
-    ) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
         """`w * s`, summed over what was broadcast."""
         return sum_to(s if weight is None else s * weight, shape)
 
@@ -221,9 +213,7 @@ class Rearrange(Fixed):
     back to where the element came from, and nothing needs to be divided.
     """
 
-    def transpose(
-        self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None
-    ) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
         """Every element of `s` back to its place, summed where one was copied to many."""
         if s.numel() == math.prod(shape) and self.label in RESHAPES:
             return s.reshape(list(shape))

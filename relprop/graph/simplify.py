@@ -1,14 +1,13 @@
 """A graph made smaller without changing what it computes.
 
-Explanations see the simplified graph: a batch norm is part of the convolution beside it, zero padding
-is part of the convolution after it, and what no output depends on is gone.
+Explanations see the simplified graph: a batch norm is part of the convolution beside it, zero
+padding is part of the convolution after it, and what no output depends on is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from relprop.graph.constants import Constants

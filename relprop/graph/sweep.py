@@ -1,8 +1,8 @@
 """The way through a graph and back.
 
-The forward sweep computes every activation and keeps those that a rule asks for; the backward sweep
-hands messages (multipliers, relevances) from the output to the inputs. A tensor dies as soon as
-nothing that is still to come reads it. The sweeps know nothing of rules but the protocol `Crossing`.
+The forward sweep computes every activation and keeps those that a rule asks for; the backward
+sweep hands messages (multipliers, relevances) from the output to the inputs. A tensor dies as soon
+as nothing still to come reads it. Of rules, the sweeps know nothing but the protocol `Crossing`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from relprop.errors import InvalidInputError, UnsupportedOperatorError
@@ -19,7 +19,7 @@ from relprop.graph.nonlinear import (
     Sum,
 )
 from relprop.rules import difference, structure
-from relprop.rules.weighted import Bound, Epsilon, Flat, WeightedRule, ZBox, ZPlus
+from relprop.rules.weighted import Epsilon, Flat, Settings, WeightedRule, ZBox, ZPlus
 
 Rule = Any  # a `Crossing` of the sweep
 
@@ -35,9 +35,9 @@ class Composite:
             exception.
     """
 
-    dense: Callable[..., WeightedRule]
-    convolution: Callable[..., WeightedRule]
-    first: Callable[..., WeightedRule] | None = None
+    dense: type[WeightedRule]
+    convolution: type[WeightedRule]
+    first: type[WeightedRule] | None = None
 
 
 COMPOSITES: dict[str, Composite] = {
@@ -47,18 +47,18 @@ COMPOSITES: dict[str, Composite] = {
     "epsilon_plus_box": Composite(dense=Epsilon, convolution=ZPlus, first=ZBox),
 }
 
-#: LRP's rules for nodes without weights, made from epsilon and the bias policy.
-WEIGHTLESS: dict[type[Node], Callable[[float, str], Rule]] = {
-    Affine: Epsilon,
-    Fixed: Epsilon,
-    Sum: structure.Proportional,
-    Rearrange: lambda epsilon, bias: structure.Move(),
-    Activation: lambda epsilon, bias: structure.Pass(),
-    MaxPool: lambda epsilon, bias: structure.Winner(),
-    AdaptiveMaxPool: lambda epsilon, bias: structure.Winner(),
-    Product: lambda epsilon, bias: structure.Halves(),
-    Cat: lambda epsilon, bias: structure.Part(),
-    Opaque: lambda epsilon, bias: structure.Gradient(),
+#: LRP's rules for nodes without weights.
+WEIGHTLESS: dict[type[Node], Callable[[Settings], Rule]] = {
+    Affine: lambda settings: Epsilon(settings.stabilizer, settings.bias),
+    Fixed: lambda settings: Epsilon(settings.stabilizer, settings.bias),
+    Sum: structure.Proportional.of,
+    Rearrange: lambda settings: structure.Move(),
+    Activation: lambda settings: structure.Pass(),
+    MaxPool: lambda settings: structure.Winner(),
+    AdaptiveMaxPool: lambda settings: structure.Winner(),
+    Product: lambda settings: structure.Halves(),
+    Cat: lambda settings: structure.Part(),
+    Opaque: lambda settings: structure.Gradient(),
 }
 
 #: DeepLIFT's rules by node type; `rule=` chooses those of the activation functions.
@@ -99,30 +99,19 @@ def require_supported(graph: Graph, unsupported: str) -> None:
             )
 
 
-def lrp_rules(
-    graph: Graph,
-    composite: Composite,
-    *,
-    epsilon: float,
-    bias: str,
-    low: Bound | None = None,
-    high: Bound | None = None,
-) -> list[Rule | None]:
+def lrp_rules(graph: Graph, composite: Composite, settings: Settings) -> list[Rule | None]:
     """A rule of LRP for every node; None for scalars."""
     first = first_layers(graph) if composite.first else set()
 
     def rule(node: Node) -> Rule | None:
         if is_scalar(node):
             return None
-        if isinstance(node, (Convolution, Dense)):
-            make = composite.dense if isinstance(node, Dense) else composite.convolution
-            if node.output in first and composite.first is not None:
-                make = composite.first
-            made = make(epsilon, bias)
-            if isinstance(made, ZBox) and low is not None and high is not None:
-                made = replace(made, low=low, high=high)
-            return made
-        return WEIGHTLESS[type(node)](epsilon, bias)
+        if not isinstance(node, (Convolution, Dense)):
+            return WEIGHTLESS[type(node)](settings)
+        if node.output in first and composite.first is not None:
+            return composite.first.of(settings)
+        chosen = composite.dense if isinstance(node, Dense) else composite.convolution
+        return chosen.of(settings)
 
     rules = [rule(node) for node in graph.nodes]
     _write_out_passes(graph, rules)
@@ -143,7 +132,7 @@ def first_layers(graph: Graph) -> set[Value]:
 
 
 def _write_out_passes(graph: Graph, rules: list[Rule | None]) -> None:
-    """`Pass` leaves f(z) to the rule below; where that rule cannot, or has other readers, write it out."""
+    """`Pass` leaves f(z) to the rule below; write it out where that rule cannot take it."""
     readers = graph.consumers()
     makers = {node.output: rule for node, rule in zip(graph.nodes, rules, strict=True)}
     for index, node in enumerate(graph.nodes):
@@ -158,8 +147,8 @@ def _write_out_passes(graph: Graph, rules: list[Rule | None]) -> None:
 def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
     """Activations for which a ReLU's output may be kept in their place.
 
-    Where it is positive it equals its input, and elsewhere no relevance arrives: so the output alone
-    is enough, unless relevance comes in amounts, which do not vanish with it.
+    Where it is positive it equals its input, and elsewhere no relevance arrives: so the output
+    alone is enough, unless relevance comes in amounts, which do not vanish with it.
     """
     amount: dict[Value, bool] = {}
     found: dict[Value, Value] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from relprop import ops
@@ -96,7 +97,8 @@ class Part(DifferenceRule):
 
     def backward(self, node: Cat, context: DifferenceContext, m: Tensor) -> tuple[Tensor, ...]:
         """Slices of the multiplier."""
-        return m.split([context.x.shapes[value][node.dim] for value in node.inputs], node.dim)
+        sizes = [context.x.shapes[value][node.dim] for value in node.inputs]
+        return tuple(torch.split(m, sizes, node.dim))
 
 
 class Midpoint(DifferenceRule):

@@ -28,9 +28,7 @@ class Relevance:
     def __add__(self, other: Relevance) -> Relevance:
         """What flows together from two readers of one activation."""
         assert self.activation is None and other.activation is None
-        return Relevance(
-            _add(self.multiplier, other.multiplier), _add(self.amount, other.amount)
-        )
+        return Relevance(_add(self.multiplier, other.multiplier), _add(self.amount, other.amount))
 
     def below(self, activation: Activation) -> Relevance:
         """The same relevance, seen from the activation function's input."""
@@ -66,7 +64,7 @@ class Account:
 
 @dataclass
 class LrpContext:
-    """What the rules of LRP read while relevance goes back: the run, and (for a report) a ledger."""
+    """What the rules of LRP read while relevance goes back; and a ledger, for a report."""
 
     run: Run
     nonnegative: set[Value]
@@ -82,7 +80,7 @@ class LrpContext:
         return self.run.constant(node.weight)
 
     def charge(self, node: Node, **shares: Tensor) -> None:
-        """Enter in the ledger what did not go to the node's inputs: `bias=`, `stabilizer=`, …"""
+        """Enter shares of `bias`, `stabilizer`, or what was `dropped`, in the ledger."""
         if self.ledger is not None:
             account = self.ledger[node.output]
             for name, share in shares.items():

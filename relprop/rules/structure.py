@@ -1,4 +1,4 @@
-"""LRP through everything that has no weights: sums, products, pools, views, activation functions."""
+"""LRP through what has no weights: sums, products, pools, views, activation functions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Pass(StructureRule):
 
 
 class PassAmount(StructureRule):
-    """An activation function whose input's other readers, or whose rule below, want plain amounts."""
+    """An activation function above a rule, or beside a reader, that cannot take f(z) along."""
 
     @property
     def name(self) -> str:
@@ -190,7 +190,9 @@ class Gradient:
         inputs = [context[value] for value in node.inputs]
         gradients = transposed_jacobian(node, context.run, inputs, m)
         if context.ledger is not None:
-            passed = sum(((x * g).sum() for x, g in zip(inputs, gradients, strict=True)), m.new_zeros(()))
+            passed = sum(
+                ((x * g).sum() for x, g in zip(inputs, gradients, strict=True)), m.new_zeros(())
+            )
             context.charge(node, dropped=R.total(context.run, y).sum() - passed)
         return tuple(Relevance(g) for g in gradients)
 

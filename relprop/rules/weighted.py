@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ from relprop import ops
 from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.rules.relevance import LrpContext, Relevance
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BIAS_POLICIES = ("absorb", "ignore", "redistribute")
 Bound = float | Tensor
@@ -50,6 +54,17 @@ def sign(z: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What a user says once for all rules of LRP; `LRP` describes each."""
+
+    epsilon: float = 1e-6
+    stabilizer: float = 1e-6
+    bias: str = "absorb"
+    low: Bound | None = None
+    high: Bound | None = None
+
+
+@dataclass(frozen=True)
 class WeightedRule:
     """What the rules of linear maps have in common."""
 
@@ -58,6 +73,11 @@ class WeightedRule:
 
     #: Whether the rule can take relevance that still has an activation function on it.
     takes_activation = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The rule as the user set it."""
+        return cls(settings.stabilizer, settings.bias)
 
     @property
     def name(self) -> str:
@@ -131,15 +151,18 @@ def spread(node: LinearMap, context: LrpContext, t: Tensor) -> Tensor:
 
 
 class Epsilon(WeightedRule):
-    """`R_i = x_i sum_j w_ij R_j / stab(z_j)` (Bach et al. 2015, eq. 60); with eps = 0 the z rule."""
+    """`R_i = x_i sum_j w_ij R_j / stab(z_j)` (Bach et al. 2015, eq. 60); eps = 0: z rule."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """With the user's epsilon rather than the stabilizer."""
+        return cls(settings.epsilon, settings.bias)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The layer's output z."""
         return (node.output,)
 
-    def backward(
-        self, node: LinearMap, context: LrpContext, R: Relevance
-    ) -> tuple[Relevance, ...]:
+    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """1F + 1B, the model's own forward among them."""
         b = context.run.constant(node.bias)
         left_out = b if self.bias == "ignore" else None
@@ -148,7 +171,9 @@ class Epsilon(WeightedRule):
         z = context[node.output]
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())
-        return (Relevance(c, self.leftover(node, context, s, z, None if left_out is not None else b)),)
+        return (
+            Relevance(c, self.leftover(node, context, s, z, None if left_out is not None else b)),
+        )
 
 
 class ZPlus(WeightedRule):
@@ -161,9 +186,7 @@ class ZPlus(WeightedRule):
         """The layer's input x, and its output z for the relevance that arrives."""
         return (node.inputs[0], node.output)
 
-    def backward(
-        self, node: LinearMap, context: LrpContext, R: Relevance
-    ) -> tuple[Relevance, ...]:
+    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """2F + 1B for x known to be >= 0, else 3F + 2B."""
         run, x = context.run, context[node.inputs[0]]
         assert node.weight is not None
@@ -197,6 +220,12 @@ class ZBox(WeightedRule):
     low: Bound = 0.0
     high: Bound = 1.0
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """With the user's bounds."""
+        assert settings.low is not None and settings.high is not None
+        return cls(settings.stabilizer, settings.bias, settings.low, settings.high)
+
     @property
     def name(self) -> str:
         """As the papers write it."""
@@ -210,9 +239,7 @@ class ZBox(WeightedRule):
         """An input may receive relevance where it is 0."""
         return True
 
-    def backward(
-        self, node: LinearMap, context: LrpContext, R: Relevance
-    ) -> tuple[Relevance, ...]:
+    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """3F + 2B."""
         run, x = context.run, context[node.inputs[0]]
         assert node.weight is not None
@@ -243,9 +270,7 @@ class Flat(WeightedRule):
         """Inputs that are 0 receive relevance too."""
         return True
 
-    def backward(
-        self, node: LinearMap, context: LrpContext, R: Relevance
-    ) -> tuple[Relevance, ...]:
+    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """2F + 1B with a weight of ones."""
         total = R.total(context.run, context[node.output])
         return (Relevance(amount=spread(node, context, total)),)

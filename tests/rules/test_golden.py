@@ -1,0 +1,144 @@
+"""Maps that other packages computed, from networks rebuilt here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import relprop
+from relprop.rules.weighted import Epsilon, Flat, ZPlus
+
+DATA = Path(__file__).parents[1] / "data"
+DEEPLIFT = np.load(DATA / "deeplift.npz")
+INNVESTIGATE = np.load(DATA / "innvestigate.npz")
+
+
+def cases(archive: Any) -> list[dict[str, Any]]:
+    index: list[dict[str, Any]] = json.loads(str(archive["index"]))
+    return index
+
+
+def channels_first(x: np.ndarray) -> Tensor:
+    """(N, *spatial, C) to (N, C, *spatial)."""
+    return (
+        torch.from_numpy(np.moveaxis(x, -1, 1).copy()).double()
+        if x.ndim > 2
+        else torch.from_numpy(x).double()
+    )
+
+
+def weights(layer: nn.Module, kernel: np.ndarray, bias: np.ndarray | None) -> nn.Module:
+    """A layer with a Keras kernel (*window, in, out) as its weight."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.moveaxis(kernel, (-1, -2), (0, 1)).copy()))
+        if bias is not None:
+            layer.bias.copy_(torch.from_numpy(bias))
+    return layer.double()
+
+
+class ChannelsLastFlatten(nn.Module):
+    """Flatten as Keras does: channels vary fastest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(1, -1).flatten(1)
+
+
+def convolution(kernel: np.ndarray, **settings: Any) -> nn.Module:
+    make = (nn.Conv1d, nn.Conv2d)[kernel.ndim - 3]
+    return make(kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], **settings)
+
+
+def deeplift_network(case: dict[str, Any]) -> nn.Module:
+    modules: list[nn.Module] = []
+    for number, (kind, *settings) in enumerate(case["layers"]):
+        name = f"{case['key']}/w{number}"
+        if kind == "relu":
+            modules.append(nn.ReLU())
+        elif kind == "flatten":
+            modules.append(ChannelsLastFlatten())
+        else:
+            kernel, bias = DEEPLIFT[f"{name}_0"], DEEPLIFT[f"{name}_1"]
+            layer = (
+                nn.Linear(*kernel.shape)
+                if kind == "dense"
+                else convolution(kernel, stride=settings[0])
+            )
+            modules.append(weights(layer, kernel, bias))
+    return nn.Sequential(*modules)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [c for c in cases(DEEPLIFT) if c["mode"] == "rescale"],
+    ids=lambda c: f"{c['key']} {c['kind']}",
+)
+def test_rescale_equals_the_original_deeplift(case: dict[str, Any]) -> None:
+    model, key = deeplift_network(case), case["key"]
+    x, x0 = (channels_first(DEEPLIFT[f"{key}/{name}"]) for name in "xr")
+    np.testing.assert_allclose(model(x).detach(), DEEPLIFT[f"{key}/y"], rtol=1e-4, atol=1e-5)
+    got = relprop.DeepLift(model).attribute(x, baselines=x0, target=case["task"])
+    expected = channels_first(DEEPLIFT[f"{key}/contrib"])
+    assert (got - expected).abs().max() <= 2e-5 * expected.abs().max()
+
+
+def innvestigate_network(case: dict[str, Any]) -> nn.Module:
+    key, step = case["key"], 2 if case["bias"] else 1
+    kernels = [
+        INNVESTIGATE[f"{key}/w{i}"] for i in range(0, 12, step) if f"{key}/w{i}" in INNVESTIGATE
+    ]
+    biases = [
+        INNVESTIGATE[f"{key}/w{i}"] if case["bias"] else None for i in range(1, 2 * len(kernels), 2)
+    ]
+
+    def layer(i: int, **settings: Any) -> nn.Module:
+        kernel, bias = kernels[i], biases[i]
+        make = nn.Linear if kernel.ndim == 2 else None
+        built = (
+            make(*kernel.shape, bias=case["bias"])
+            if make
+            else convolution(kernel, bias=case["bias"], **settings)
+        )
+        return weights(built, kernel, bias)
+
+    if case["kind"] == "mlp":
+        return nn.Sequential(layer(0), nn.ReLU(), layer(1), nn.ReLU(), layer(2))
+    if case["kind"] == "cnn":
+        return nn.Sequential(
+            *(layer(0), nn.ReLU(), layer(1, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
+            *(ChannelsLastFlatten(), layer(2), nn.ReLU(), layer(3)),
+        )
+    return nn.Sequential(
+        *(layer(0, stride=2), nn.ReLU(), nn.AvgPool2d(2), layer(1), nn.ReLU()),
+        *(ChannelsLastFlatten(), layer(2)),
+    )
+
+
+#: Composite, epsilon and bias policy for each analyzer. Left out is `alpha_1_beta_0` of networks
+#: with biases: there iNNvestigate divides by `W+ x+ + W- x- + b` (equal to 1e-8 by hand), where
+#: Bach et al. (2015), eq. 62, have the bias's positive part only.
+ANALYZERS = {
+    "lrp.z": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 0, "absorb"),
+    "lrp.epsilon": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 0.01, "absorb"),
+    "lrp.z_plus": (relprop.Composite(dense=ZPlus, convolution=ZPlus), 0, "ignore"),
+    "lrp.alpha_1_beta_0_IB": (relprop.Composite(dense=ZPlus, convolution=ZPlus), 0, "ignore"),
+    "lrp.flat": (relprop.Composite(dense=Flat, convolution=Flat), 0, "absorb"),
+}
+
+
+@pytest.mark.parametrize("analyzer", ANALYZERS)
+@pytest.mark.parametrize("case", cases(INNVESTIGATE), ids=lambda c: f"{c['kind']} bias={c['bias']}")
+def test_lrp_equals_innvestigate(case: dict[str, Any], analyzer: str) -> None:
+    composite, epsilon, bias = ANALYZERS[analyzer]
+    model, key = innvestigate_network(case), case["key"]
+    x = channels_first(INNVESTIGATE[f"{key}/x"])
+    np.testing.assert_allclose(model(x).detach(), INNVESTIGATE[f"{key}/y"], rtol=1e-4, atol=1e-5)
+    lrp = relprop.LRP(model, composite, epsilon=epsilon, stabilizer=0, bias=bias)
+    got = lrp.attribute(x, target=1)
+    expected = channels_first(INNVESTIGATE[f"{key}/{analyzer}"])
+    assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
