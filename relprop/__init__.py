@@ -7,8 +7,10 @@ from relprop.attribution.deeplift import DeepLift
 from relprop.attribution.lrp import LRP
 from relprop.errors import (
     CaptureError,
+    InexactWarning,
     InvalidInputError,
     InvalidTypeError,
+    NumericalError,
     RelpropError,
     UnsupportedOperatorError,
 )
@@ -23,8 +25,10 @@ __all__ = [
     "CaptureError",
     "Composite",
     "DeepLift",
+    "InexactWarning",
     "InvalidInputError",
     "InvalidTypeError",
+    "NumericalError",
     "RelpropError",
     "Report",
     "UnsupportedOperatorError",

@@ -15,6 +15,14 @@ class InvalidTypeError(RelpropError, TypeError):
     """A value is of the wrong kind: not a tensor, an integer image, a model that is no module."""
 
 
+class NumericalError(RelpropError, ArithmeticError):
+    """The explanation left the range of the floating-point type."""
+
+
+class InexactWarning(UserWarning):
+    """Rounding has eaten more of an explanation than it should."""
+
+
 class UnsupportedOperatorError(RelpropError, NotImplementedError):
     """The model contains an operator that no rule covers."""
 

@@ -14,7 +14,7 @@ from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, evaluating, find_capture
-from relprop.graph.node import Graph
+from relprop.graph.node import Graph, Node
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.sweep import Sweep
 from relprop.rules.composite import require_supported
@@ -58,13 +58,32 @@ class Attributor:
         for plan in self._plans:
             if plan.capture.serves(self.model, arguments):
                 return plan
-        captured = find_capture(self.model, arguments)
-        _require_batch(captured.graph, arguments)
+        captured = self._capture(arguments)
         require_supported(captured.graph, self.unsupported)
         plan = Plan(captured, self._sweep(captured.graph))
         self._verify(plan, arguments)
         self._plans = [p for p in self._plans if p.capture.current(self.model)] + [plan]
         return plan
+
+    def _capture(self, arguments: Sequence[Any]) -> Capture:
+        """The capture; where it fails for want of a batch dimension, say so."""
+        try:
+            captured = find_capture(self.model, arguments)
+            if not any(_lacks_batch(node) for node in captured.graph.nodes):
+                return captured
+            failure = None
+        except CaptureError as error:
+            batched = [a[None] if isinstance(a, Tensor) else a for a in arguments]
+            try:
+                find_capture(self.model, batched)
+            except CaptureError:
+                raise error from None
+            failure = error
+        shape = tuple(arguments[0].shape)
+        raise InvalidInputError(
+            f"inputs must have a batch dimension, shape (N, {', '.join(map(str, shape))}); "
+            f"got {shape}: for a single example, pass x[None]"
+        ) from failure
 
     def _arguments(
         self, inputs: Inputs, additional_forward_args: Any
@@ -116,14 +135,8 @@ def require_finite(score: Tensor) -> Tensor:
     return score
 
 
-def _require_batch(graph: Graph, arguments: Sequence[Any]) -> None:
-    for node in graph.nodes:
-        if isinstance(node, Opaque) and node.reason == NO_BATCH:
-            shape = tuple(arguments[0].shape)
-            raise InvalidInputError(
-                f"inputs must have a batch dimension, shape (N, {', '.join(map(str, shape))}); "
-                f"got {shape}, which '{node.label}' in {node.where} takes for a single example"
-            )
+def _lacks_batch(node: Node) -> bool:
+    return isinstance(node, Opaque) and node.reason == NO_BATCH
 
 
 def _only_tensor(output: Any) -> Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, check_choice, one_hot
@@ -17,7 +18,7 @@ from relprop.attribution.attributor import (
     per_example,
     require_finite,
 )
-from relprop.errors import InvalidInputError
+from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.node import Graph, is_scalar
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
@@ -101,7 +102,7 @@ class LRP(Attributor):
         Raises:
             InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
-                without a rule.
+                without a rule. NumericalError: relevance overflowed.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
@@ -116,10 +117,10 @@ class LRP(Attributor):
                 arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
                 for name, x in zip(plan.graph.inputs, tensors, strict=False)
             )
+            self._check(relevance, score)
+        delta = score - sum(map(per_example, relevance))
         result = relevance if isinstance(inputs, tuple) else relevance[0]
-        if not return_convergence_delta:
-            return result
-        return result, score - sum(map(per_example, relevance))
+        return (result, delta) if return_convergence_delta else result
 
     def report(
         self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
@@ -154,6 +155,24 @@ class LRP(Attributor):
             reached = {name: total(arrived.get(name), name) for name in plan.graph.inputs}
         explained = sum(reached[name] for name in plan.graph.inputs[: len(tensors)])
         return Report(score, explained, sum(reached.values()) - explained, list(ledger.values()))
+
+    def _check(self, relevance: tuple[Tensor, ...], score: Tensor) -> None:
+        """Whether small denominators made the relevance of an example worthless."""
+        size = sum(per_example(r.abs()) for r in relevance)
+        assert isinstance(size, Tensor)
+        if not torch.isfinite(size).all():
+            raise NumericalError(
+                f"relevance must be finite, but overflowed {size.dtype} on its way through "
+                "denominators near zero; use a larger epsilon, another composite, or float64"
+            )
+        if (size * torch.finfo(size.dtype).eps > 0.01 * score.abs()).any():
+            warnings.warn(
+                f"relevance should add up to the score, but its parts grew to {size.max():.3g} "
+                f"in all, where {size.dtype} has no digits left for a score of "
+                f"{score[size.argmax()]:.3g}; use a larger epsilon, another composite, or float64",
+                InexactWarning,
+                stacklevel=3,
+            )
 
     def _sweep(self, graph: Graph) -> Sweep:
         rules = lrp_rules(graph, self.composite, self.settings)

@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,10 +34,19 @@ class Capture:
     constants: Constants
     program: ExportedProgram
     modules: tuple[weakref.ref[nn.Module], ...]
+    #: What `_admits` said of arguments like these before.
+    known: dict[Any, bool] = field(default_factory=dict)
 
     def serves(self, model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> bool:
         """Whether the graph was captured from this model, as built now, for such arguments."""
-        return self.current(model) and _admits(self.program, arguments)
+        if not self.current(model):
+            return False
+        like = tuple(
+            (a.shape, a.dtype, a.device) if isinstance(a, Tensor) else repr(a) for a in arguments
+        )
+        if like not in self.known:
+            self.known[like] = _admits(self.program, arguments)
+        return self.known[like]
 
     def current(self, model: nn.Module | ExportedProgram) -> bool:
         """Whether the model still consists of the modules that it was captured with."""
@@ -72,8 +81,17 @@ def capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Cap
     modules: tuple[weakref.ref[nn.Module], ...] = ()
     if isinstance(model, ExportedProgram):
         program = model
+        if not _admits(program, arguments):
+            examples = [v for k, v in _examples(program).items() if k in _input_names(program)]
+            raise CaptureError(
+                f"the model was exported for inputs {_describe(examples)} and cannot take "
+                f"others; got {_describe(arguments)}"
+            )
     else:
-        program, modules = _export(model, arguments), tuple(map(weakref.ref, model.modules()))
+        modules = tuple(map(weakref.ref, model.modules()))
+        program = _export(model, arguments, [_two_examples(argument) for argument in arguments])
+        if not _admits(program, arguments):  # the model treats a batch of one in its own way
+            program = _export(model, arguments, arguments)
     try:
         graph, constants = read(program, model)
     except Aliased:
@@ -99,8 +117,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _export(model: nn.Module, arguments: Sequence[Any]) -> ExportedProgram:
-    example = tuple(_two_examples(argument) for argument in arguments)
+def _export(model: nn.Module, arguments: Sequence[Any], examples: Sequence[Any]) -> ExportedProgram:
+    """The program for `examples`, which stand for `arguments`."""
+    example = tuple(a.detach() if isinstance(a, Tensor) else a for a in examples)
     log = logging.getLogger("torch.export")
     level = log.level
     try:
@@ -124,7 +143,7 @@ def _two_examples(argument: Any) -> Any:
     """A batch of at least two: torch.export takes a size of one for a constant."""
     if isinstance(argument, Tensor) and argument.dim() > 0 and argument.shape[0] == 1:
         return argument.detach().expand(2, *argument.shape[1:])
-    return argument.detach() if isinstance(argument, Tensor) else argument
+    return argument
 
 
 def _dynamic(argument: Any) -> Any:
@@ -142,6 +161,15 @@ def _describe(arguments: Sequence[Any]) -> str:
     )
 
 
+def _examples(program: ExportedProgram) -> dict[str, Any]:
+    """What each placeholder of the program stood for when it was exported."""
+    return {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
+
+
+def _input_names(program: ExportedProgram) -> set[str]:
+    return {str(name) for name in program.graph_signature.user_inputs}
+
+
 class _Shape:
     """What a guard may ask of a tensor."""
 
@@ -154,29 +182,29 @@ class _Shape:
 
 def _admits(program: ExportedProgram, arguments: Sequence[Any]) -> bool:
     """Whether sizes, types and devices of `arguments` are such as the program was exported for."""
-    names = program.graph_signature.user_inputs
-    examples = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
+    names, examples = program.graph_signature.user_inputs, _examples(program)
     if len(names) != len(arguments):
         return False
-    shapes: dict[str, _Shape] = {}
+    tensors: dict[str, Tensor] = {}
     for name, argument in zip(names, arguments, strict=True):
-        example = examples.get(str(name))
-        if not isinstance(argument, Tensor) or not isinstance(example, Tensor):
-            if isinstance(argument, Tensor) or isinstance(example, Tensor):
+        # The signature has constants themselves in place of their names.
+        example = examples.get(str(name), name)
+        if isinstance(argument, Tensor) and isinstance(example, Tensor):
+            if not _fits(example, argument):
                 return False
-            if argument != (name if example is None else example):
-                return False
-            continue
-        if not _fits(example, argument):
+            tensors[str(name)] = argument
+        elif isinstance(argument, Tensor) or isinstance(example, Tensor) or argument != example:
             return False
-        # A graph for two examples or more is right for a single one too.
-        free = isinstance(example.shape[0], torch.SymInt) if example.dim() else False
-        batch = [max(2, argument.shape[0]) if free else argument.shape[0]] if example.dim() else []
-        shapes[str(name)] = _Shape([*batch, *argument.shape[1:]])
-    return all(_holds(guard, shapes) for guard in getattr(program, "_guards_code", []))
+    # A graph for any number of examples from two on is right for a single one, too.
+    return all(_holds(guard, tensors, batch) for batch in (2, 3) for guard in _guards(program))
+
+
+def _guards(program: ExportedProgram) -> list[str]:
+    return list(getattr(program, "_guards_code", []))
 
 
 def _fits(example: Tensor, argument: Tensor) -> bool:
+    """Whether an argument has the type, the device, and sizes within the bounds, of an example."""
     if (example.dim(), example.dtype) != (argument.dim(), argument.dtype):
         return False
     if example.device.type != argument.device.type:
@@ -185,16 +213,24 @@ def _fits(example: Tensor, argument: Tensor) -> bool:
     for dim, (size, given) in enumerate(zip(sizes, argument.shape, strict=True)):
         if isinstance(size, torch.SymInt):
             bounds = size.node.shape_env.bound_sympy(size.node.expr)
-            if not (bounds.lower <= (max(2, given) if dim == 0 else given) <= bounds.upper):
+            if not bounds.lower <= (max(2, given) if dim == 0 else given) <= bounds.upper:
                 return False
         elif int(size) != given:
             return False
     return True
 
 
-def _holds(guard: str, shapes: dict[str, _Shape]) -> bool:
-    """Evaluate a guard, such as `2*(L['x'].size()[2] // 2) == L['x'].size()[2]`."""
+def _holds(guard: str, tensors: dict[str, Tensor], batch: int) -> bool:
+    """Evaluate a guard, such as `2*(L['x'].size()[2] // 2) == L['x'].size()[2]`.
+
+    A batch of one is asked about as if it were one of `batch`.
+    """
+    shapes = {
+        name: _Shape([batch if dim == 0 and n == 1 else n for dim, n in enumerate(tensor.shape)])
+        for name, tensor in tensors.items()
+    }
+    scope = {"__builtins__": {}, "max": max, "min": min, "L": shapes}
     try:
-        return bool(eval(guard, {"__builtins__": {}, "max": max, "min": min, "L": shapes}))
-    except Exception:
+        return bool(eval(guard, scope))
+    except Exception:  # a guard that asks for something else: do not rely on the graph
         return False

@@ -77,8 +77,12 @@ class Move(StructureRule):
 
     def backward(self, node: Rearrange, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """The transpose of the rearrangement."""
-        shape = context.run.shapes[node.inputs[0]]
-        return (_each(R, lambda t: node.transpose(context.run, t, shape, None)),)
+        run, shape = context.run, context.run.shapes[node.inputs[0]]
+        if context.ledger is not None and R.amount is not None:
+            # What the rule above gave to padding.
+            copied = node.apply(run, R.amount.new_ones(()).expand(*shape), None)
+            context.charge(node, dropped=R.amount * (copied == 0))
+        return (_each(R, lambda t: node.transpose(run, t, shape, None)),)
 
 
 class Part(StructureRule):

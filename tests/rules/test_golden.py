@@ -123,7 +123,7 @@ def innvestigate_network(case: dict[str, Any]) -> nn.Module:
 #: with biases: there iNNvestigate divides by `W+ x+ + W- x- + b` (equal to 1e-8 by hand), where
 #: Bach et al. (2015), eq. 62, have the bias's positive part only.
 ANALYZERS = {
-    "lrp.z": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 0, "absorb"),
+    "lrp.z": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 1e-7, "absorb"),
     "lrp.epsilon": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 0.01, "absorb"),
     "lrp.z_plus": (relprop.Composite(dense=ZPlus, convolution=ZPlus), 0, "ignore"),
     "lrp.alpha_1_beta_0_IB": (relprop.Composite(dense=ZPlus, convolution=ZPlus), 0, "ignore"),
@@ -138,7 +138,7 @@ def test_lrp_equals_innvestigate(case: dict[str, Any], analyzer: str) -> None:
     model, key = innvestigate_network(case), case["key"]
     x = channels_first(INNVESTIGATE[f"{key}/x"])
     np.testing.assert_allclose(model(x).detach(), INNVESTIGATE[f"{key}/y"], rtol=1e-4, atol=1e-5)
-    lrp = relprop.LRP(model, composite, epsilon=epsilon, stabilizer=0, bias=bias)
+    lrp = relprop.LRP(model, composite, epsilon=epsilon, stabilizer=1e-7, bias=bias)
     got = lrp.attribute(x, target=1)
     expected = channels_first(INNVESTIGATE[f"{key}/{analyzer}"])
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()

@@ -1,0 +1,89 @@
+"""Weights may change between two explanations; derived tensors follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import relprop
+
+X = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+
+
+def network() -> nn.Module:
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+    )
+    return model.double().eval()
+
+
+@torch.no_grad()
+def optimizer_step(model: nn.Module) -> None:
+    for p in model.parameters():
+        p.grad = torch.rand_like(p)
+    torch.optim.SGD(model.parameters(), lr=0.5).step()
+
+
+@torch.no_grad()
+def write_in_place(model: nn.Module) -> None:
+    model[0].weight.mul_(-1)
+
+
+def write_through_data(model: nn.Module) -> None:
+    model[0].weight.data.mul_(-1)
+
+
+def other_storage(model: nn.Module) -> None:
+    model[0].weight.data = torch.rand_like(model[0].weight)
+
+
+def other_parameter(model: nn.Module) -> None:
+    model[0].weight = nn.Parameter(torch.rand_like(model[0].weight))
+
+
+def load(model: nn.Module) -> None:
+    model.load_state_dict({k: v * 1.5 for k, v in model.state_dict().items()})
+
+
+def load_by_assignment(model: nn.Module) -> None:
+    model.load_state_dict({k: v * 1.5 for k, v in model.state_dict().items()}, assign=True)
+
+
+def running_statistics(model: nn.Module) -> None:
+    model.train()
+    model(X)
+    model.eval()
+
+
+CHANGES = [
+    *(optimizer_step, write_in_place, write_through_data, other_storage, other_parameter),
+    *(load, load_by_assignment, running_statistics),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
+def test_an_explanation_follows_the_weights(change: Callable[[nn.Module], None]) -> None:
+    model = network()
+    lrp, deeplift = relprop.LRP(model), relprop.DeepLift(model)
+    before = lrp.attribute(X, target=0), deeplift.attribute(X, target=0)
+    change(model)
+    fresh = network()
+    fresh.load_state_dict(model.state_dict())
+    after = lrp.attribute(X, target=0), deeplift.attribute(X, target=0)
+    expected = relprop.LRP(fresh), relprop.DeepLift(fresh)
+    for old, new, method in zip(before, after, expected, strict=True):
+        assert not torch.equal(old, new)
+        assert torch.equal(new, method.attribute(X, target=0))
+
+
+def test_derived_weights_are_made_once() -> None:
+    model = network()
+    from relprop.graph.capture import find_capture
+    from relprop.rules.weighted import positive
+
+    constants = find_capture(model, [X]).constants
+    name = find_capture(model, [X]).graph.nodes[0].weight
+    assert constants.derive(name, positive) is constants.derive(name, positive)
