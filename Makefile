@@ -1,0 +1,80 @@
+# Everything that is done often is one word here; `make help` lists the words.
+#
+# The first word that needs it makes an environment in $(VENV) and builds relprop there. To use another interpreter or
+# another torch:  make demo PYTHON=python3.12 TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# To build on the torch that the interpreter has already:  make demo VENV_FLAGS=--system-site-packages TORCH=torch
+
+PYTHON ?= python3
+VENV ?= .venv
+VENV_FLAGS ?=
+TORCH ?= torch==2.13.0
+OUTPUT ?= explanations
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+SOURCES := pyproject.toml setup.py $(shell find csrc -type f 2>/dev/null)
+CXX_SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' 2>/dev/null)
+# Empty files that say what has been installed, so that a second `make` does not install it again.
+TORCH_DONE := $(VENV)/.torch-installed
+BUILD_DONE := $(VENV)/.relprop-built
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format build cuda gpu picture clean
+
+help:  ## list the words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo-installed  ## explain two photographs with a trained network; pictures go to OUTPUT=explanations
+	$(BIN)/relprop demo --output $(OUTPUT)
+
+test: $(VENV)/.test-installed  ## run the tests; ARGS="-k pool" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev-installed  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict relprop
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
+
+format: $(VENV)/.dev-installed  ## put the code into our style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+build: $(BUILD_DONE)  ## build the kernels and install relprop where it is
+
+cuda: $(TORCH_DONE)  ## build with the CUDA kernels, which takes nvcc but no GPU
+	RELPROP_CUDA=1 $(PIP) --no-build-isolation --editable .
+	@touch $(BUILD_DONE)
+	$(BIN)/python -c "import relprop; print(relprop.backends())"
+
+gpu: cuda $(VENV)/.test-installed  ## build with the CUDA kernels, and run on a GPU the tests that need one
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+picture: $(VENV)/.demo-installed  ## make the picture of the README anew
+	$(BIN)/python docs/picture.py docs/demo.png
+
+clean:  ## remove what building and running left; the environment stays
+	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
+	find relprop -name '*.so' -delete
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "relprop needs Python 3.10 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+
+$(TORCH_DONE): | $(VENV)/bin/python
+	$(PIP) setuptools wheel ninja pybind11 numpy
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(BUILD_DONE): $(TORCH_DONE) $(SOURCES)
+	@rm -f relprop/_*.so  # else kernels of an older build could outlive it
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+# demo, test, dev: the groups of packages that pyproject.toml names. relprop itself is there already.
+$(VENV)/.%-installed: $(BUILD_DONE)
+	$(PIP) "relprop[$*]"
+	@touch $@

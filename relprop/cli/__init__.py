@@ -1,0 +1,1 @@
+"""The command line: what `python -m relprop` and the command `relprop` do."""

@@ -1,0 +1,190 @@
+"""From a picture to its explanations: what a model sees and answers, and which pixels were why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from relprop import LRP, DeepLift
+from relprop.cli.classes import Classes
+from relprop.cli.images import Preprocessing
+from relprop.cli.loading import Model, ModelError, first_line
+from relprop.errors import RelpropError
+from relprop.rules.composite import COMPOSITES
+from relprop.rules.weighted import ZBox
+
+
+class NumericalError(RelpropError, ArithmeticError):
+    """Relevance grew beyond what numbers hold: a division by almost nothing, again and again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which methods explain, and how; `baseline` is a name out of `BASELINES`, or a tensor."""
+
+    methods: tuple[str, ...] = ("lrp", "deep-lift")
+    composite: str = "epsilon_plus_flat"
+    bias: str = "absorb"
+    rule: str = "rescale"
+    baseline: str | Tensor = "blur"
+    unsupported: str = "error"
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Where the explained quantity went: `explained = pixels + biases + other + shortfall`.
+
+    `explained` is f(x) under LRP and f(x) - f(x0) under DeepLIFT; `other` is what stabilizers took
+    and rules dropped; `shortfall` is what nobody can account for.
+    """
+
+    explained: float
+    pixels: float
+    biases: float
+    other: float
+    shortfall: float
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """One method's explanation of one picture: relevance (C, H, W), its sums, how long it took."""
+
+    method: str
+    quantity: str
+    relevance: Tensor
+    sums: Sums
+    seconds: float
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as the model sees it: the crop, the tensor (1, C, H, W), and the outputs (K,)."""
+
+    crop: Image
+    inputs: Tensor
+    outputs: Tensor
+
+    def probabilities(self) -> Tensor:
+        """Shape (K,): the outputs, through a softmax unless they are probabilities already."""
+        outputs = self.outputs.double()
+        already = bool((outputs >= 0).all()) and abs(float(outputs.sum()) - 1) < 1e-4
+        return outputs if already else outputs.softmax(0)
+
+
+class Subject:
+    """A model together with what it expects and what its outputs are called."""
+
+    def __init__(
+        self, model: Model, preprocessing: Preprocessing, classes: Classes, device: torch.device
+    ) -> None:
+        self.model = model
+        self.classes = classes
+        self._preprocessing = preprocessing
+        self._device = device
+        self._forward: Callable[[Tensor], object] = (
+            model.module() if isinstance(model, ExportedProgram) else model
+        )
+
+    def inputs(self, picture: Image) -> Tensor:
+        """The picture as an input of the model, shape (1, C, H, W)."""
+        return self._preprocessing.tensor(self._preprocessing.crop(picture)).to(self._device)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The least and the greatest input that a picture can give, shapes (1, C, 1, 1)."""
+        low, high = self._preprocessing.bounds()
+        return low.to(self._device), high.to(self._device)
+
+    def view(self, picture: Image) -> View:
+        """What the model sees in a picture, and what it answers.
+
+        Raises:
+            ModelError: the model fails on such an input, or its answer is not one score a class.
+        """
+        inputs = self.inputs(picture)
+        try:
+            with torch.no_grad():
+                outputs = self._forward(inputs)
+        except Exception as fault:  # a user's model may raise anything
+            raise ModelError(
+                f"the model failed on an input of shape {tuple(inputs.shape)}: {first_line(fault)}"
+            ) from fault
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != 1:
+            came = (
+                f"shape {tuple(outputs.shape)}"
+                if isinstance(outputs, Tensor)
+                else type(outputs).__name__
+            )
+            raise ModelError(
+                f"the model's output must be one score a class, shape (1, classes), not {came}"
+            )
+        return View(self._preprocessing.crop(picture), inputs, outputs[0].cpu())
+
+
+class _LayerWiseRelevance:
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        # Pixels have bounds, so the rule that wants to know them can be told.
+        bounded = COMPOSITES[plan.composite].first is ZBox
+        low, high = subject.bounds() if bounded else (None, None)
+        self._lrp = LRP(
+            subject.model,
+            plan.composite,
+            bias=plan.bias,
+            low=low,
+            high=high,
+            unsupported=plan.unsupported,
+        )
+        self._title = f"LRP {plan.composite}" + (
+            f", bias {plan.bias}" if plan.bias != "absorb" else ""
+        )
+
+    def __call__(self, inputs: Tensor, target: int) -> Attribution:
+        start = time.perf_counter()
+        relevance = self._lrp.attribute(inputs, target=target)[0].cpu()
+        seconds = time.perf_counter() - start
+        _require_finite(relevance, self._title)
+        report = self._lrp.report(inputs, target=target)
+        other = report.stabilizer + report.dropped
+        sums = Sums(report.score, report.relevance, report.bias, other, report.shortfall)
+        return Attribution(self._title, "f(x)", relevance, sums, seconds)
+
+
+class _DifferenceFromBaseline:
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        self._deep_lift = DeepLift(subject.model, plan.rule, unsupported=plan.unsupported)
+        self._baseline = plan.baseline
+        name = plan.baseline if isinstance(plan.baseline, str) else "picture"
+        self._title = f"DeepLIFT {plan.rule}, {name} baseline"
+
+    def __call__(self, inputs: Tensor, target: int) -> Attribution:
+        start = time.perf_counter()
+        relevance, delta = self._deep_lift.attribute(
+            inputs, self._baseline, target=target, return_convergence_delta=True
+        )
+        relevance, excess = relevance[0].cpu(), float(delta[0])
+        seconds = time.perf_counter() - start
+        _require_finite(relevance, self._title)
+        pixels = float(relevance.double().sum())
+        sums = Sums(
+            explained=pixels - excess, pixels=pixels, biases=0.0, other=0.0, shortfall=-excess
+        )
+        return Attribution(self._title, "f(x) - f(x0)", relevance, sums, seconds)
+
+
+def _require_finite(relevance: Tensor, title: str) -> None:
+    if not torch.isfinite(relevance).all():
+        raise NumericalError(f"{title} gave relevance that is not finite; choose other rules")
+
+
+Method = Callable[[Tensor, int], Attribution]
+"""Explains one class of an input of shape (1, C, H, W)."""
+METHODS: dict[str, Callable[[Subject, Plan], Method]] = {
+    "lrp": _LayerWiseRelevance,
+    "deep-lift": _DifferenceFromBaseline,
+}
+"""The methods that `--method` names, one line each; what they make serves all pictures."""

@@ -1,0 +1,142 @@
+"""The options of the commands, in groups: data that `with_options` hangs on a command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import torch
+
+from relprop.baselines import BASELINES
+from relprop.cli.explaining import METHODS
+from relprop.cli.images import IMAGENET_MEAN, IMAGENET_STD
+from relprop.cli.loading import first_line
+from relprop.cli.zoo import BUILT_IN
+from relprop.rules.composite import ACTIVATION_RULES, COMPOSITES
+from relprop.rules.weighted import BIAS_POLICIES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+
+def _numbers(_: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """One number, or three separated by commas: one a channel."""
+    try:
+        numbers = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(
+            f"{value!r} is not one number (grey) or three (colour), separated by commas"
+        )
+    if parameter.name == "std" and min(numbers) <= 0:
+        raise click.BadParameter(f"{value!r} must be greater than 0")
+    return numbers
+
+
+def _device(_: click.Context, __: click.Parameter, value: str) -> torch.device:
+    """A device that is there."""
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as fault:
+        raise click.BadParameter(f"{value!r} cannot be used here ({first_line(fault)})") from fault
+    return device
+
+
+DEFAULT_MODEL = "efficientnet-lite0"
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+OF_OWN_MODELS = ("classes", "size", "mean", "std")
+"""Options that only make sense for models that are not built in."""
+
+
+def _shown(name: str, default: object, description: str, **more: Any) -> Decorator:
+    """An option whose default the help shows."""
+    return click.option(name, default=default, show_default=True, help=description, **more)
+
+
+MODEL_OPTIONS = [
+    _shown(
+        "--model",
+        DEFAULT_MODEL,
+        f"{', '.join(BUILT_IN)}, package.module:callable, file.py:callable, or model.pt2.",
+        metavar="MODEL",
+    ),
+    click.option("--weights", type=FILE, help="A state dict, saved by torch.save."),
+    click.option("--classes", type=FILE, help="Class names of a model of yours, one a line."),
+    _shown("--size", 224, "Side of the input of a model of yours.", type=click.IntRange(1)),
+    _shown(
+        "--mean",
+        ",".join(map(str, IMAGENET_MEAN)),
+        "Its mean, for values from 0 to 1; a single number makes pictures grey.",
+        metavar="NUMBERS",
+        callback=_numbers,
+    ),
+    _shown(
+        "--std",
+        ",".join(map(str, IMAGENET_STD)),
+        "Its standard deviation.",
+        metavar="NUMBERS",
+        callback=_numbers,
+    ),
+]
+METHOD_OPTIONS = [
+    click.option(
+        "--method",
+        "methods",
+        type=click.Choice(list(METHODS)),
+        multiple=True,
+        help="Give it twice for two.  [default: all]",
+    ),
+    _shown(
+        "--composite",
+        "epsilon_plus_flat",
+        "LRP: which rule goes on which layer.",
+        type=click.Choice(list(COMPOSITES)),
+    ),
+    _shown(
+        "--bias",
+        "absorb",
+        "LRP: what becomes of the biases' share.",
+        type=click.Choice(BIAS_POLICIES),
+    ),
+    _shown(
+        "--rule",
+        "rescale",
+        "DeepLIFT: how differences cross activations.",
+        type=click.Choice(list(ACTIVATION_RULES)),
+    ),
+    _shown(
+        "--baseline",
+        "blur",
+        "DeepLIFT: what to compare with.",
+        metavar="|".join([*BASELINES, "FILE"]),
+    ),
+    _shown(
+        "--unsupported",
+        "error",
+        "What to do at operators that no rule covers.",
+        type=click.Choice(["error", "gradient"]),
+    ),
+    _shown("--target", "auto", "Class to explain: auto, a number, or a name.", metavar="CLASS"),
+    _shown("--top", 5, "How many of the likeliest classes to list.", type=click.IntRange(0)),
+]
+OUTPUT_OPTIONS = [
+    _shown("--output", "explanations", "Folder for the pictures, made if need be.", type=FOLDER),
+    _shown("--device", "cpu", "Where to compute.", metavar="DEVICE", callback=_device),
+]
+
+
+def with_options(*groups: Sequence[Decorator]) -> Callable[[Command], Command]:
+    """A decorator that gives a command the options of some groups, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,50 @@
+"""A progress bar on standard error, for terminals only, that gives way to whatever is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class ProgressLine:
+    """How many steps are done, which one is being worked at, and how long it has taken so far."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self._console.is_terminal,
+        )
+
+    @contextmanager
+    def shown(self, total: int) -> Iterator[None]:
+        """Show the bar while the work of `total` steps goes on."""
+        self._steps = self._bar.add_task("", total=total)
+        with self._bar:
+            yield
+
+    def at(self, step: int, description: str) -> None:
+        """`step` steps are done, and `description` is being worked at."""
+        self._bar.update(self._steps, completed=step, description=description)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar away while something else is printed."""
+        self._bar.stop()
+        yield
+        self._bar.start()
+
+    def say_error(self, sentence: str) -> None:
+        """Print an error, as click prints its own."""
+        with self.aside():
+            self._console.print(f"Error: {sentence}", markup=False)
