@@ -14,6 +14,7 @@ from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, evaluating, find_capture
+from relprop.graph.constants import Snapshot
 from relprop.graph.node import Graph, Node
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.sweep import Sweep
@@ -35,6 +36,10 @@ class Plan:
     def graph(self) -> Graph:
         """The graph."""
         return self.capture.graph
+
+    def constants(self) -> Snapshot:
+        """The graph's constants, as the model's weights are now."""
+        return self.capture.constants.now()
 
 
 class Attributor:
@@ -103,7 +108,7 @@ class Attributor:
         with evaluating(self.model), torch.no_grad():
             expected = self.model(*arguments)
         expected = expected if isinstance(expected, Tensor) else _only_tensor(expected)
-        run = plan.sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
+        run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
         got = run.values[plan.graph.output]
         if not torch.isfinite(expected).all():
             return

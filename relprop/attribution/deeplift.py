@@ -91,7 +91,7 @@ class DeepLift(Attributor):
         with torch.no_grad():
             references = as_baselines(baselines, tensors)
             plan = self._plan(arguments)
-            graph, constants = plan.graph, plan.capture.constants
+            graph, constants = plan.graph, plan.constants()
             others = arguments[len(tensors) :]
             references = _align(references, others, len(tensors[0]))
             x0 = plan.sweep.forward(constants, name_inputs(graph, (*references, *others)))

@@ -107,7 +107,7 @@ class LRP(Attributor):
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
             plan = self._plan(arguments)
-            run = plan.sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
+            run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             output = run.values[plan.graph.output]
             seed = one_hot(target, output)
             score = require_finite(per_example(output * seed))
@@ -134,7 +134,7 @@ class LRP(Attributor):
         with torch.no_grad():
             plan = self._plan(arguments)
             sweep = Sweep(plan.graph, plan.sweep.crossings, keep_all=True)
-            run = sweep.forward(plan.capture.constants, name_inputs(plan.graph, arguments))
+            run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             output = run.values[plan.graph.output]
             seed = one_hot(target, output)
             score = require_finite(per_example(output * seed)).double().sum().item()

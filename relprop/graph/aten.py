@@ -122,7 +122,7 @@ def _conv(call: AtenCall) -> Node:
 def _conv_same(call: AtenCall, d: int) -> Convolution:
     node = _convolution(call, d, False, [0] * d)
     assert node.weight is not None
-    kernel = call.constants[node.weight].shape[2:]
+    kernel = call.constants.now()[node.weight].shape[2:]
     total = [dil * (k - 1) for dil, k in zip(node.dilation, kernel, strict=True)]
     node.padding = [t // 2 for t in total]
     if any(t % 2 for t in total):
@@ -161,7 +161,7 @@ def _addmm(call: AtenCall) -> Node:
 @reads("mm", "matmul")
 def _matmul(call: AtenCall) -> Node:
     weight = call.constant("mat2" if "mat2" in call.arguments else "other")
-    if weight is None or call.constants[weight].dim() != 2:
+    if weight is None or call.constants.now()[weight].dim() != 2:
         raise Unreadable("only a product with a constant matrix on the right is supported")
     return Dense(**call.base, weight=weight, input_major=True)
 

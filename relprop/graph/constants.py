@@ -7,7 +7,7 @@ stamp of what they were made from, and made again when the stamp differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,43 +67,64 @@ def _sample(tensor: Tensor) -> Tensor | None:
     return _view(tensor).clone() if tensor.device.type == "cpu" else None
 
 
-class Constants(Mapping[Value, Tensor]):
+class Constants:
     """Every constant of a graph by name: a *root* is looked up, the rest is made by its recipe."""
 
     def __init__(self, roots: Mapping[Value, Callable[[], Tensor]]) -> None:
-        self._roots = dict(roots)
-        self._recipes: dict[Value, Recipe] = {}
-        self._cache: dict[Any, tuple[tuple[Stamp, ...], Tensor]] = {}
+        self.roots = dict(roots)
+        self.recipes: dict[Value, Recipe] = {}
+        #: For every root its last stamp, and how many different ones it has had.
+        self.stamps: dict[Value, tuple[Stamp, int]] = {}
+        #: What was made, and the counts of the roots that it was made from.
+        self.made: dict[Any, tuple[tuple[int, ...], Tensor]] = {}
 
     def add(self, value: Value, make: Callable[..., Tensor], *sources: Value) -> Value:
         """Name a constant that `make` computes from `sources`; returns the name."""
-        self._recipes[value] = Recipe(make, sources)
+        self.recipes[value] = Recipe(make, sources)
         return value
 
+    def now(self) -> Snapshot:
+        """The constants as the model's weights are at this moment."""
+        return Snapshot(self)
+
+
+class Snapshot:
+    """The constants at one moment: every root is looked at once, at its first use."""
+
+    def __init__(self, constants: Constants) -> None:
+        self._all = constants
+        self._tensors: dict[Any, Tensor] = {}
+        self._counts: dict[Value, tuple[int, ...]] = {}
+
     def __getitem__(self, value: Value) -> Tensor:
-        if value in self._roots:
-            return self._roots[value]().detach()
-        recipe = self._recipes[value]
-        return self._cached(value, recipe.make, recipe.sources)
+        if value not in self._tensors:
+            if value in self._all.roots:
+                self._look_up(value)
+            else:
+                recipe = self._all.recipes[value]
+                self._make(value, recipe.make, recipe.sources)
+        return self._tensors[value]
 
     def derive(self, value: Value, make: Callable[[Tensor], Tensor]) -> Tensor:
         """`make(constant)`, kept until the constant changes. `make` must be a named function."""
-        return self._cached((value, make), make, (value,))
+        key = (value, make)
+        if key not in self._tensors:
+            self._make(key, make, (value,))
+        return self._tensors[key]
 
-    def _cached(self, key: Any, make: Callable[..., Tensor], sources: tuple[Value, ...]) -> Tensor:
+    def _look_up(self, root: Value) -> None:
+        tensor = self._all.roots[root]().detach()
+        last, count = self._all.stamps.get(root, (None, 0))
+        if last is None or not last.fits(tensor):
+            count += 1
+            self._all.stamps[root] = (Stamp(tensor), count)
+        self._tensors[root], self._counts[root] = tensor, (count,)
+
+    def _make(self, key: Any, make: Callable[..., Tensor], sources: tuple[Value, ...]) -> None:
         tensors = [self[source] for source in sources]
-        entry = self._cache.get(key)
-        if entry is not None and all(
-            stamp.fits(tensor) for stamp, tensor in zip(entry[0], tensors, strict=True)
-        ):
-            return entry[1]
-        made = make(*tensors)
-        self._cache[key] = (tuple(Stamp(tensor) for tensor in tensors), made)
-        return made
-
-    def __iter__(self) -> Iterator[Value]:
-        yield from self._roots
-        yield from self._recipes
-
-    def __len__(self) -> int:
-        return len(self._roots) + len(self._recipes)
+        counts = tuple(count for source in sources for count in self._counts[source])
+        kept = self._all.made.get(key)
+        if kept is None or kept[0] != counts:
+            kept = (counts, make(*tensors))
+            self._all.made[key] = kept
+        self._counts[key], self._tensors[key] = kept

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Size, Tensor
 
 if TYPE_CHECKING:
-    from relprop.graph.constants import Constants
+    from relprop.graph.constants import Snapshot
 
 Value = str
 
@@ -73,7 +73,7 @@ class Node:
 class Run:
     """What one forward sweep knows: the values still alive, constants, scalars, every shape."""
 
-    def __init__(self, constants: Constants) -> None:
+    def __init__(self, constants: Snapshot) -> None:
         self.constants = constants
         self.values: dict[Value, Tensor] = {}
         self.scalars: dict[Value, Any] = {}

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-from relprop.graph.constants import Constants
+from relprop.graph.constants import Snapshot
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
 
 Message = TypeVar("Message")
@@ -70,7 +70,7 @@ class Sweep:
                 dies[index].append(value)
         return dies
 
-    def forward(self, constants: Constants, arguments: Mapping[Value, Tensor]) -> Run:
+    def forward(self, constants: Snapshot, arguments: Mapping[Value, Tensor]) -> Run:
         """Run the graph; the run returned holds the output and what the rules asked for."""
         run = Run(constants)
         for value, tensor in arguments.items():

@@ -22,7 +22,9 @@ def run(model: nn.Module, *arguments: Tensor, graph_of: tuple[Tensor, ...] | Non
     graph = captured.graph
     sweep = Sweep(graph, [None] * len(graph.nodes))
     with torch.no_grad():
-        done = sweep.forward(captured.constants, dict(zip(graph.inputs, arguments, strict=True)))
+        done = sweep.forward(
+            captured.constants.now(), dict(zip(graph.inputs, arguments, strict=True))
+        )
     return done.values[graph.output]
 
 

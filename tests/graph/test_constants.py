@@ -86,4 +86,4 @@ def test_derived_weights_are_made_once() -> None:
 
     constants = find_capture(model, [X]).constants
     name = find_capture(model, [X]).graph.nodes[0].weight
-    assert constants.derive(name, positive) is constants.derive(name, positive)
+    assert constants.now().derive(name, positive) is constants.now().derive(name, positive)

@@ -27,7 +27,7 @@ def check(model: nn.Module, x: Tensor, labels: Sequence[str]) -> None:
     assert [node.label for node in graph.nodes if node.label != "extent"] == list(labels)
     sweep = Sweep(graph, [None] * len(graph.nodes))
     with torch.no_grad():
-        y = sweep.forward(captured.constants, {graph.inputs[0]: x}).values[graph.output]
+        y = sweep.forward(captured.constants.now(), {graph.inputs[0]: x}).values[graph.output]
         torch.testing.assert_close(y, model(x), rtol=1e-12, atol=1e-12)
 
 

@@ -1,0 +1,151 @@
+"""What a caller may pass to an operator: each mistake is met by one sentence."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .activations import ACTIVATIONS, Activation
+
+_FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_floating(name: str, tensor: Tensor) -> None:
+    """Raise TypeError unless the tensor holds numbers that the operators compute with."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if tensor.dtype not in _FLOATING:
+        raise TypeError(
+            f"{name} must be float32, float64, float16 or bfloat16, got {tensor.dtype}; "
+            f"convert it with {name}.float()"
+        )
+
+
+def check_alike(name: str, tensor: Tensor, owner_name: str, owner: Tensor) -> None:
+    """Raise unless the tensor has its owner's dtype and device."""
+    check_floating(name, tensor)
+    if tensor.dtype != owner.dtype:
+        raise TypeError(
+            f"{name} must have the dtype of {owner_name}, {owner.dtype}, got {tensor.dtype}"
+        )
+    if tensor.device != owner.device:
+        raise ValueError(
+            f"{name} must be on the device of {owner_name}, {owner.device}, got {tensor.device}"
+        )
+
+
+def check_same_shape(name: str, tensor: Tensor, owner_name: str, owner: Tensor) -> None:
+    """Raise unless the tensor has its owner's shape, dtype and device."""
+    check_alike(name, tensor, owner_name, owner)
+    if tensor.shape != owner.shape:
+        raise ValueError(
+            f"{name} must have the shape of {owner_name}, {tuple(owner.shape)}, "
+            f"got {tuple(tensor.shape)}"
+        )
+
+
+def check_baseline(x0: Tensor, x: Tensor) -> None:
+    """Raise unless x0 is one baseline for each example of x, or one for all of them."""
+    check_alike("x0", x0, "x", x)
+    if x0.shape == x.shape:
+        return
+    if x.dim() == 0 or x0.dim() != x.dim() or x0.shape[1:] != x.shape[1:] or x0.shape[0] != 1:
+        raise ValueError(
+            f"x0 must have the shape of x, {tuple(x.shape)}, or size 1 in place of "
+            f"its first dimension, got {tuple(x0.shape)}"
+        )
+
+
+def check_bias(bias: Tensor, z: Tensor, channel_dim: int) -> None:
+    """Raise unless bias has one element for every channel of z."""
+    check_alike("bias", bias, "z", z)
+    if not -z.dim() <= channel_dim < z.dim():
+        raise ValueError(
+            f"channel_dim must be a dimension of z, which has {z.dim()}, got {channel_dim}"
+        )
+    if bias.dim() != 1 or bias.shape[0] != z.shape[channel_dim]:
+        raise ValueError(
+            f"bias must be a vector with one element for each of the {z.shape[channel_dim]} "
+            f"channels of z (its dimension {channel_dim}), got shape {tuple(bias.shape)}"
+        )
+
+
+def activation_of(name: str, parameters: Sequence[float]) -> tuple[Activation, list[float]]:
+    """Look an activation up and complete its parameters by their defaults."""
+    activation = ACTIVATIONS.get(name)
+    if activation is None:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    defaults = activation.defaults
+    if len(parameters) > len(defaults):
+        wanted = f"{len(defaults)} ({', '.join(defaults)})" if defaults else "none"
+        raise ValueError(f"{name} takes at most these parameters: {wanted}; got {parameters!r}")
+    given = [float(p) for p in parameters]
+    return activation, given + list(defaults.values())[len(given) :]
+
+
+def per_dimension(name: str, value: int | Sequence[int], dims: int, least: int) -> list[int]:
+    """One integer for every spatial dimension, each of them `least` or more."""
+    values = [value] * dims if isinstance(value, int) else [int(v) for v in value]
+    if len(values) == 1:
+        values = values * dims
+    if len(values) != dims or min(values) < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}, or {dims} of them "
+            f"(one for each spatial dimension of x), got {value!r}"
+        )
+    return values
+
+
+def check_pooled(multiplier: Tensor, x: Tensor) -> None:
+    """Raise unless x is a batch of images or the like, and multiplier could be a pooling of it."""
+    check_floating("x", x)
+    if not 3 <= x.dim() <= 5:
+        raise ValueError(
+            "x must be (batch, channels, and one to three spatial dimensions), "
+            f"got shape {tuple(x.shape)}"
+        )
+    check_alike("multiplier", multiplier, "x", x)
+    if multiplier.dim() != x.dim() or multiplier.shape[:2] != x.shape[:2]:
+        raise ValueError(
+            f"multiplier must have the shape of the pool's output, "
+            f"({x.shape[0]}, {x.shape[1]}, ...) with {x.dim()} dimensions, "
+            f"got {tuple(multiplier.shape)}"
+        )
+
+
+def check_windows(
+    multiplier: Tensor,
+    x: Tensor,
+    windows: tuple[list[int], list[int], list[int], list[int]],
+    ceil_mode: bool,
+) -> None:
+    """Raise unless pooling x by these windows gives the multiplier's shape."""
+    for kernel, padding in zip(windows[0], windows[2], strict=True):
+        if 2 * padding > kernel:
+            raise ValueError(
+                f"padding must be at most half of kernel_size, got {windows[2]} for {windows[0]}"
+            )
+    for length, _, stride, padding, dilation in zip(x.shape[2:], *windows, strict=True):
+        if any(start % dilation >= length for start in range(-padding, 0, stride)):
+            raise ValueError(
+                f"every window must hold an input, but with padding {windows[2]} and dilation "
+                f"{windows[3]} one holds only padding for x of shape {tuple(x.shape)}"
+            )
+    spatial = zip(x.shape[2:], *windows, strict=True)
+    pooled = [_pooled_size(*dimension, ceil_mode) for dimension in spatial]
+    if list(multiplier.shape[2:]) != pooled:
+        raise ValueError(
+            f"multiplier must have the shape of the pool's output, "
+            f"{(*x.shape[:2], *pooled)}, got {tuple(multiplier.shape)}"
+        )
+
+
+def _pooled_size(
+    length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
+) -> int:
+    """torch's output size: with ceil_mode, a last window that starts in the input or before it."""
+    reach = length + 2 * padding - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return reach // stride + 1
+    size = -(-reach // stride) + 1
+    return size - 1 if (size - 1) * stride >= length + padding else size

@@ -1,0 +1,89 @@
+"""The operators' schemas, their reference implementations, and the loading of the kernels.
+
+A schema is the contract: the reference, the CPU kernel and the CUDA kernel of an operator all
+register under it. The reference is registered as CompositeExplicitAutograd, which serves every
+device and fake tensors too; loading a library of kernels registers them for its device, which the
+dispatcher prefers. So nothing ever asks whether a kernel is available.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.library import Library
+
+from . import reference
+
+SCHEMAS = {
+    "lrp_ratio": (
+        "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor? denominator, Tensor? bias, "
+        "float epsilon, int channel_dim, int activation, float[] parameters) -> Tensor"
+    ),
+    "rescale": (
+        "(Tensor multiplier, Tensor x, Tensor x0, int activation, float[] parameters) -> Tensor"
+    ),
+    "max_pool_winner": (
+        "(Tensor multiplier, Tensor x, Tensor? x0, int[] kernel_size, int[] stride, "
+        "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
+    ),
+    "adaptive_max_pool_winner": "(Tensor multiplier, Tensor x, Tensor? x0) -> Tensor",
+}
+
+_FOLDER = Path(__file__).parent.parent
+_library = Library("relprop", "DEF")
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """A library of kernels for one kind of device.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        dispatch_key: what its kernels are registered under.
+        absent: why it is not loaded; None if it is.
+    """
+
+    device: str
+    dispatch_key: str
+    absent: str | None
+
+
+KERNELS: list[Kernels] = []
+
+
+def load() -> None:
+    """Define the operators and load the kernels; a second call changes nothing."""
+    if KERNELS:
+        return
+    for name, schema in SCHEMAS.items():
+        _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
+        _library.impl(name, getattr(reference, name), "CompositeExplicitAutograd")
+    KERNELS.append(Kernels("cpu", "CPU", _load("_cpu", None)))
+    no_cuda = None if torch.version.cuda else "this torch is built without CUDA"
+    KERNELS.append(Kernels("cuda", "CUDA", _load("_cuda", no_cuda)))
+
+
+def _load(name: str, impossible: str | None) -> str | None:
+    """Load one library; return why it is not loaded, or None if it is."""
+    if os.environ.get("RELPROP_NATIVE") == "0":
+        return "RELPROP_NATIVE=0 is set"
+    if impossible is not None:
+        return impossible
+    path = _FOLDER / f"{name}.abi3.so"
+    if not path.exists():
+        compiler = {"_cpu": "a C++ compiler", "_cuda": "nvcc"}[name]
+        return f"no {path.name}: relprop was installed without {compiler}"
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        warnings.warn(
+            f"relprop runs without its kernels in {path.name}, which did not load: {error}. Either "
+            f"it was built against another torch than {torch.__version__} (install relprop again, "
+            "with --no-build-isolation), or a library that it needs is missing.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return f"{path.name} did not load: {error}"
+    return None

@@ -1,0 +1,153 @@
+"""The operators in plain PyTorch: what the kernels must compute, and what runs where there is none.
+
+Half types are computed in float32. Every result has the memory format of the tensor that it belongs
+to (`z`, or `x`), as torch's own elementwise operators do it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .activations import BY_CODE
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@torch.no_grad()
+def lrp_ratio(
+    multiplier: Tensor | None,
+    amount: Tensor | None,
+    z: Tensor,
+    denominator: Tensor | None,
+    bias: Tensor | None,
+    epsilon: float,
+    channel_dim: int,
+    activation: int,
+    parameters: Sequence[float],
+) -> Tensor:
+    """``R = multiplier * f(z) + amount``, ``d = denominator - bias``, ``s = R / (d ± epsilon)``."""
+    f = BY_CODE[activation].f
+    R = torch.zeros((), dtype=_accumulate(z).dtype, device=z.device)
+    if multiplier is not None:
+        R = _accumulate(multiplier) * f(_accumulate(z), parameters)
+    if amount is not None:
+        R = R + _accumulate(amount)
+    d = _accumulate(z if denominator is None else denominator)
+    if bias is not None:
+        d = d - _accumulate(bias).reshape(_along(channel_dim, z.dim()))
+    s = R / torch.where(d >= 0, d + epsilon, d - epsilon)
+    return _like(z, s.masked_fill(R == 0, 0))
+
+
+@torch.no_grad()
+def rescale(
+    multiplier: Tensor, x: Tensor, x0: Tensor, activation: int, parameters: Sequence[float]
+) -> Tensor:
+    """``m_x = m_y * (f(x) - f(x0)) / (x - x0)``; close to x0, ``m_y * f'((x + x0) / 2)``."""
+    function = BY_CODE[activation]
+    m, a, b = _accumulate(multiplier), _accumulate(x), _accumulate(x0)
+    difference = a - b
+    secant = (function.f(a, parameters) - function.f(b, parameters)) / difference
+    h = (24 * torch.finfo(a.dtype).eps) ** (1 / 3)
+    close = difference.abs() < h if function.smooth else difference == 0
+    slope = torch.where(close, function.derivative((a + b) / 2, parameters), secant)
+    return _like(x, m * slope)
+
+
+@torch.no_grad()
+def max_pool_winner(
+    multiplier: Tensor,
+    x: Tensor,
+    x0: Tensor | None,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> Tensor:
+    """The winner of a window gets the window's multiplier (LRP), or its share of it (DeepLIFT)."""
+    missing = 5 - x.dim()
+    ones, zeros = [1] * missing, [0] * missing
+
+    def pool(volume: Tensor) -> tuple[Tensor, Tensor]:
+        values, indices = functional.max_pool3d(
+            volume,
+            ones + list(kernel_size),
+            ones + list(stride),
+            zeros + list(padding),
+            ones + list(dilation),
+            ceil_mode,
+            return_indices=True,
+        )
+        return values, indices
+
+    x_winners = pool(_volume(x))
+    x0_winners = None if x0 is None else pool(_volume(x0))
+    return _winner(multiplier, x, x0, x_winners, x0_winners)
+
+
+@torch.no_grad()
+def adaptive_max_pool_winner(multiplier: Tensor, x: Tensor, x0: Tensor | None) -> Tensor:
+    """`max_pool_winner` over torch's adaptive windows, one for every element of the multiplier."""
+    size = [1] * (5 - x.dim()) + list(multiplier.shape[2:])
+
+    def pool(volume: Tensor) -> tuple[Tensor, Tensor]:
+        values, indices = functional.adaptive_max_pool3d(volume, size, return_indices=True)
+        return values, indices
+
+    x_winners = pool(_volume(x))
+    x0_winners = None if x0 is None else pool(_volume(x0))
+    return _winner(multiplier, x, x0, x_winners, x0_winners)
+
+
+def _winner(
+    multiplier: Tensor,
+    x: Tensor,
+    x0: Tensor | None,
+    x_winners: tuple[Tensor, Tensor],
+    x0_winners: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    m = _accumulate(multiplier).flatten(2)
+    values, i = (t.flatten(2) for t in x_winners)
+    m_x = torch.zeros_like(_volume(x).flatten(2), memory_format=torch.contiguous_format)
+    if x0 is None or x0_winners is None:
+        m_x.scatter_add_(2, i, m)
+        return _like(x, m_x.reshape(x.shape))
+
+    values0, j = (t.flatten(2) for t in x0_winners)
+    j = j.expand_as(i)
+    D = values - values0
+    difference = (_volume(x) - _volume(x0)).flatten(2)
+    # D > 0 implies x_i - x0_i >= D, and D < 0 implies x0_j - x_j >= -D: no ratio exceeds 1.
+    at_i = torch.where(D > 0, D / difference.gather(2, i), ((D == 0) & (i == j)).to(m.dtype))
+    at_j = torch.where(D < 0, D / difference.gather(2, j), 0)
+    m_x.scatter_add_(2, i, torch.where(at_i != 0, m * at_i, 0))
+    m_x.scatter_add_(2, j, torch.where(at_j != 0, m * at_j, 0))
+    return _like(x, m_x.reshape(x.shape))
+
+
+def _accumulate(t: Tensor) -> Tensor:
+    return t.float() if t.dtype in _HALF else t
+
+
+def _volume(x: Tensor) -> Tensor:
+    """(N, C, W), (N, C, H, W) or (N, C, D, H, W) as the last of these, in float32 or float64."""
+    x = _accumulate(x)
+    while x.dim() < 5:
+        x = x.unsqueeze(2)
+    return x
+
+
+def _along(dim: int, dims: int) -> list[int]:
+    shape = [1] * dims
+    shape[dim] = -1
+    return shape
+
+
+def _like(owner: Tensor, result: Tensor) -> Tensor:
+    """The result in its owner's dtype and memory format."""
+    template = torch.empty_like(owner)
+    result = result.to(owner.dtype)
+    return result if result.stride() == template.stride() else template.copy_(result)

@@ -1,0 +1,102 @@
+// The CUDA kernels as functions of the host, for test_cuda_kernels_on_host.py.
+#include "cuda_on_host.h"
+
+#include "cuda/lrp_ratio.cuh"
+#include "cuda/max_pool_winner.cuh"
+#include "cuda/rescale.cuh"
+
+using namespace relprop;
+using namespace relprop::cuda;
+
+namespace {
+
+// Few threads, so that they loop, and the last ones find nothing to do.
+constexpr unsigned kBlocks = 3, kThreads = 4;
+
+Parameters parameters_of(const double* values) {
+  Parameters p;
+  for (int k = 0; k < Parameters::kMost; ++k) p.value[k] = values[k];
+  return p;
+}
+
+template <int kPack>
+void rescale_packed(const RescaleArguments<float>& a, int64_t activation, const Parameters& p) {
+  with_activation<float>(activation, p, [&](auto f) {
+    const float h = rescale_threshold<float>();
+    run_on_host(kBlocks, kThreads,
+                [&] { rescale_kernel<kPack, float, float, decltype(f)>(a, f, h); });
+  });
+}
+
+template <int kPack>
+void ratio_packed(const RatioArguments<float>& a, float epsilon, int64_t activation,
+                  const Parameters& p) {
+  with_activation<float>(activation, p, [&](auto f) {
+    run_on_host(kBlocks, kThreads,
+                [&] { lrp_ratio_kernel<kPack, float, float, decltype(f)>(a, f, epsilon); });
+  });
+}
+
+Planes planes_of(bool channels_last, int64_t batch, int64_t channels, int64_t places) {
+  const int64_t example = batch == 1 ? 0 : channels * places;
+  if (channels_last) return {example, 1, channels};
+  return {example, places, 1};
+}
+
+}  // namespace
+
+extern "C" {
+
+void rescale(int pack, const float* m_y, const float* x, const float* x0, float* m_x, int64_t count,
+             int64_t period, int64_t activation, const double* parameters) {
+  const RescaleArguments<float> a{m_y, x, x0, m_x, count, period};
+  const Parameters p = parameters_of(parameters);
+  pack == 1 ? rescale_packed<1>(a, activation, p) : rescale_packed<4>(a, activation, p);
+}
+
+void lrp_ratio(int pack, const float* multiplier, const float* amount, const float* z,
+               const float* denominator, const float* bias, float* s, int64_t count, int64_t inner,
+               int64_t channels, double epsilon, int64_t activation, const double* parameters) {
+  const RatioArguments<float> a{multiplier, amount, z,     denominator == nullptr ? z : denominator,
+                                bias,       s,      count, inner,
+                                channels};
+  const Parameters p = parameters_of(parameters);
+  pack == 1 ? ratio_packed<1>(a, float(epsilon), activation, p)
+            : ratio_packed<4>(a, float(epsilon), activation, p);
+}
+
+// along: length, count, kernel, stride, padding, dilation of each of three dimensions; adaptive
+// windows are told by a kernel of 0.
+void max_pool_winner(int lanes, const float* m, const float* x, const float* x0, float* m_x,
+                     int64_t batch, int64_t batch0, int64_t channels, int channels_last,
+                     const int64_t* along) {
+  Pool pool;
+  for (int d = 0; d < Pool::kDims; ++d) {
+    const int64_t* w = along + 6 * d;
+    pool.along[d] = w[2] == 0 ? Windows::to_count(w[0], w[1])
+                              : Windows::fixed(w[0], w[1], w[2], w[3], w[4], w[5]);
+  }
+  const int64_t windows = batch * channels * pool.outputs();
+  std::vector<int32_t> place(windows);
+  std::vector<float> amount(windows);
+  const bool last = channels_last != 0;
+  const Planes inputs = planes_of(last, batch, channels, pool.inputs());
+  const PoolArguments<float> a{m,
+                               x,
+                               x0,
+                               m_x,
+                               place.data(),
+                               amount.data(),
+                               planes_of(last, batch, channels, pool.outputs()),
+                               inputs,
+                               planes_of(last, batch0, channels, pool.inputs()),
+                               inputs,
+                               pool,
+                               batch,
+                               channels,
+                               last};
+  if (lanes == 1) run_on_host(kBlocks, kThreads, [&] { find_prizes_kernel<1>(a); });
+  if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_prizes_kernel<32>(a); });
+  run_on_host(kBlocks, kThreads, [&] { gather_prizes_kernel(a); });
+}
+}

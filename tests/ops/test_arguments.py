@@ -1,0 +1,124 @@
+"""A caller's mistakes are met by one sentence each."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from relprop.ops import adaptive_max_pool_winner, lrp_ratio, max_pool_winner, rescale
+
+X = torch.zeros(2, 3, 8, 8)
+ONE = torch.zeros(1, 3, 8, 8)
+
+MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+    "an integer tensor": (
+        lambda: lrp_ratio(X, None, X.long()),
+        TypeError,
+        r"z must be float32, .* got torch.int64; convert it with z.float\(\)",
+    ),
+    "no tensor": (lambda: rescale(X, 3.0, X, activation="relu"), TypeError, "x must be a tensor"),
+    "no relevance": (
+        lambda: lrp_ratio(None, None, X),
+        ValueError,
+        "multiplier or amount must be given, got None for both",
+    ),
+    "another shape": (
+        lambda: lrp_ratio(ONE, None, X),
+        ValueError,
+        r"multiplier must have the shape of z, \(2, 3, 8, 8\), got \(1, 3, 8, 8\)",
+    ),
+    "another dtype": (
+        lambda: lrp_ratio(X, X.double(), X),
+        TypeError,
+        "amount must have the dtype of z, torch.float32, got torch.float64",
+    ),
+    "another device": (
+        lambda: lrp_ratio(X, None, X, X.to("meta")),
+        ValueError,
+        "denominator must be on the device of z, cpu, got meta",
+    ),
+    "a bias for other channels": (
+        lambda: lrp_ratio(X, None, X, bias=torch.zeros(8)),
+        ValueError,
+        r"one element for each of the 3 channels of z \(its dimension 1\), got shape \(8,\)",
+    ),
+    "a dimension that z lacks": (
+        lambda: lrp_ratio(X, None, X, bias=torch.zeros(3), channel_dim=4),
+        ValueError,
+        "channel_dim must be a dimension of z, which has 4, got 4",
+    ),
+    "a negative stabilizer": (
+        lambda: lrp_ratio(X, None, X, epsilon=-1.0),
+        ValueError,
+        "epsilon must be 0 or more, got -1.0",
+    ),
+    "an unknown activation": (
+        lambda: rescale(X, X, X, activation="Relu"),
+        ValueError,
+        "activation must be one of identity, relu, .*, got 'Relu'",
+    ),
+    "too many parameters": (
+        lambda: rescale(X, X, X, activation="hardtanh", parameters=(0, 6, 1)),
+        ValueError,
+        r"hardtanh takes at most these parameters: 2 \(min, max\); got \(0, 6, 1\)",
+    ),
+    "a baseline for another batch": (
+        lambda: rescale(torch.cat([X, X]), torch.cat([X, X]), X, activation="relu"),
+        ValueError,
+        r"x0 must have the shape of x, \(4, 3, 8, 8\), or size 1 in place of its first dimension",
+    ),
+    "no batch": (
+        lambda: max_pool_winner(X[0], X[0, 0], kernel_size=2),
+        ValueError,
+        "x must be .*batch, channels, and one to three spatial dimensions.*",
+    ),
+    "another pool's output": (
+        lambda: max_pool_winner(X, X, kernel_size=2),
+        ValueError,
+        r"shape of the pool's output, \(2, 3, 4, 4\), got \(2, 3, 8, 8\)",
+    ),
+    "too much padding": (
+        lambda: max_pool_winner(X, X, kernel_size=2, padding=2),
+        ValueError,
+        r"padding must be at most half of kernel_size, got \[2, 2\] for \[2, 2\]",
+    ),
+    "a window of padding": (
+        lambda: max_pool_winner(X[..., :1], X[..., :1], kernel_size=2, padding=1, dilation=2),
+        ValueError,
+        "every window must hold an input, but with padding .* one holds only padding",
+    ),
+    "a stride of zero": (
+        lambda: max_pool_winner(X, X, kernel_size=2, stride=0),
+        ValueError,
+        "stride must be an integer of at least 1, or 2 of them .*, got 0",
+    ),
+    "three kernel sizes for two dimensions": (
+        lambda: max_pool_winner(X, X, kernel_size=(2, 2, 2)),
+        ValueError,
+        "kernel_size must be an integer of at least 1, or 2 of them",
+    ),
+    "other channels": (
+        lambda: adaptive_max_pool_winner(X[:, :2], X),
+        ValueError,
+        r"multiplier must have the shape of the pool's output, \(2, 3, ...\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_met_by_what_was_expected_and_what_came(mistake: str) -> None:
+    call, error, sentence = MISTAKES[mistake]
+    with pytest.raises(error, match=sentence):
+        call()
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("length", range(3, 12))
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_pooled_size_is_the_one_of_torch(
+    length: int, stride: int, padding: int, ceil_mode: bool
+) -> None:
+    x = torch.zeros(1, 1, length)
+    y = torch.nn.functional.max_pool1d(x, 3, stride, padding, ceil_mode=ceil_mode)
+    max_pool_winner(y, x, kernel_size=3, stride=stride, padding=padding, ceil_mode=ceil_mode)

@@ -1,0 +1,85 @@
+import platform
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from relprop.ops import ACTIVATIONS, backends, library
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_operator_says_what_serves_it_on_every_device() -> None:
+    table = backends()
+    assert {(row.operator, row.device) for row in table.rows} == {
+        (operator, device) for operator in library.SCHEMAS for device in ("cpu", "cuda")
+    }
+    for row in table.rows:
+        assert (row.serves == "native") == (row.reason == "")
+        assert row.operator in str(table)
+
+
+def test_kernels_serve_where_their_library_is_loaded() -> None:
+    for kernels in library.KERNELS:
+        for operator in library.SCHEMAS:
+            row = backends().serving(operator, kernels.device)
+            assert (row.serves == "native") == (kernels.absent is None)
+            assert row.reason == (kernels.absent or "")
+
+
+def test_build_names_compiler_and_instruction_set() -> None:
+    pytest.importorskip("relprop._bindings", exc_type=ImportError)
+    build = backends().build
+    assert set(build) == {"compiler", "cuda", "instruction set", "torch"}
+    if build["compiler"].startswith("gcc") and platform.machine() == "x86_64":
+        assert build["instruction set"].startswith("x86-64")
+    assert f"compiler: {build['compiler']}" in str(backends())
+
+
+def test_unknown_operator_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="no operator 'relu' on device 'cpu'"):
+        backends().serving("relu", "cpu")
+
+
+def test_broken_library_is_a_warning_that_names_the_causes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RELPROP_NATIVE", raising=False)
+    monkeypatch.setattr(library, "_FOLDER", tmp_path)
+    (tmp_path / "_cpu.abi3.so").write_text("no library")
+    with pytest.warns(RuntimeWarning, match=r"built against another torch .* library .* missing"):
+        reason = library._load("_cpu", None)
+    assert reason is not None
+    assert reason.startswith("_cpu.abi3.so did not load: ")
+
+
+def test_missing_library_names_what_was_missing_at_build_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RELPROP_NATIVE", raising=False)
+    monkeypatch.setattr(library, "_FOLDER", tmp_path)
+    assert library._load("_cpu", None) == (
+        "no _cpu.abi3.so: relprop was installed without a C++ compiler"
+    )
+
+
+def test_activations_have_the_same_codes_in_python_and_in_csrc() -> None:
+    header = (ROOT / "csrc" / "activations.h").read_text()
+    table = header[header.index("#define RELPROP_FOR_EACH_ACTIVATION") :]
+    rows = re.findall(r"DO\((\d+), (\w+)\)", table)
+    assert {name.lower(): int(code) for code, name in rows} == {
+        name.replace("_", ""): activation.code for name, activation in ACTIVATIONS.items()
+    }
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_derivative_is_the_one_of_autograd(name: str) -> None:
+    activation = ACTIVATIONS[name]
+    p = list(activation.defaults.values())
+    x = torch.cat([torch.linspace(-4, 4, 81, dtype=torch.float64), torch.tensor([0.0, *p])])
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(activation.f(x, p).sum(), x)
+    kink = (x == 0) | torch.isin(x, torch.tensor(p, dtype=x.dtype))
+    smooth = slice(None) if activation.smooth else ~kink
+    torch.testing.assert_close(activation.derivative(x, p)[smooth], gradient[smooth])

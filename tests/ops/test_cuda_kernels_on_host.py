@@ -1,0 +1,133 @@
+"""The CUDA kernels' arithmetic and indexing, run on the host, so that every machine tests them."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import operator_formulas as formulas
+import pytest
+import torch
+from agreement import assert_close
+from operator_cases import CHANNELS_LAST, CONTIGUOUS, NAMES
+from torch import Tensor
+from torch.nn import functional
+
+from relprop.ops import ACTIVATIONS, reference
+
+HERE = Path(__file__).parent
+COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    if COMPILER is None:
+        pytest.skip("no C++ compiler")
+    library = tmp_path_factory.mktemp("cuda") / "cuda_on_host.so"
+    csrc = HERE.parents[1] / "csrc"
+    flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-pthread", f"-I{csrc}"]
+    source = str(HERE / "cuda_on_host.cpp")
+    subprocess.run([*COMPILER.split(), *flags, source, "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def pointer(t: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if t is None else t.data_ptr())
+
+
+def parameters(activation: str) -> Any:
+    values = formulas.PARAMETERS.get(activation, ())
+    return (ctypes.c_double * 4)(*values)
+
+
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize(("count", "period"), [(1, 1), (36, 36), (151, 151), (52, 4), (51, 3)])
+def test_rescale(kernels: ctypes.CDLL, activation: str, pack: int, count: int, period: int) -> None:
+    m, x = torch.randn(2, count)
+    x, m = x.clone(), m.clone()
+    x0, m_x = torch.randn(period), torch.full((count,), float("nan"))
+    code = ACTIVATIONS[activation].code
+    kernels.rescale(
+        pack, pointer(m), pointer(x), pointer(x0), pointer(m_x), ctypes.c_int64(count),
+        ctypes.c_int64(period), ctypes.c_int64(code), parameters(activation),
+    )  # fmt: skip
+    assert_close(m_x, formulas.rescale(m, x, x0.repeat(count // period), activation), 1e-4)
+
+
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize("given", [(1, 0, 0, 1), (1, 1, 1, 0), (0, 1, 0, 1)])
+@pytest.mark.parametrize(("channels", "inner"), [(3, 17), (5, 1), (7, 8), (1, 3)])
+def test_lrp_ratio(
+    kernels: ctypes.CDLL,
+    activation: str,
+    pack: int,
+    given: tuple[int, int, int, int],
+    channels: int,
+    inner: int,
+) -> None:
+    z = torch.randn(3, channels, inner)
+    m, amount, d = (torch.randn_like(z) if g else None for g in given[:3])
+    bias = torch.randn(channels) if given[3] else None
+    s = torch.full_like(z, float("nan"))
+    code, p = ACTIVATIONS[activation].code, list(formulas.PARAMETERS.get(activation, ()))
+    kernels.lrp_ratio(
+        pack, *map(pointer, (m, amount, z, d, bias, s)),
+        *map(ctypes.c_int64, (z.numel(), inner, channels)),
+        ctypes.c_double(0.25), ctypes.c_int64(code), parameters(activation),
+    )  # fmt: skip
+    assert_close(s, reference.lrp_ratio(m, amount, z, d, bias, 0.25, 1, code, p), 1e-5)
+
+
+# length, count, kernel, stride, padding, dilation of height and width; a kernel of 0 is adaptive
+POOLS = {
+    "side by side": ((6, 3, 2, 2, 0, 1), (8, 4, 2, 2, 0, 1)),
+    "overlapping and padded": ((7, 4, 3, 2, 1, 1), (9, 5, 3, 2, 1, 1)),
+    "dilated": ((7, 5, 3, 1, 1, 2), (9, 3, 2, 3, 0, 2)),
+    "gaps between windows": ((9, 2, 2, 5, 0, 1), (7, 2, 2, 4, 0, 1)),
+    "long windows": ((20, 4, 17, 1, 0, 1), (50, 3, 40, 5, 0, 1)),
+    "adaptive": ((7, 3, 0, 0, 0, 0), (11, 5, 0, 0, 0, 0)),
+    "adaptive to more": ((5, 7, 0, 0, 0, 0), (4, 9, 0, 0, 0, 0)),
+    "global": ((7, 1, 0, 0, 0, 0), (70, 1, 0, 0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("lanes", [1, 32])
+@pytest.mark.parametrize("memory_format", [CONTIGUOUS, CHANNELS_LAST])
+@pytest.mark.parametrize("baseline", ["none", "common", "each"])
+def test_max_pool_winner(
+    kernels: ctypes.CDLL,
+    pool: str,
+    lanes: int,
+    memory_format: torch.memory_format,
+    baseline: str,
+) -> None:
+    height, width = POOLS[pool]
+    # many ties, so that their order counts
+    x, x0 = torch.randint(-3, 4, (2, 2, 3, height[0], width[0])).float()
+    x0_given = {"none": None, "common": x0[:1], "each": x0}[baseline]
+    m = torch.randn(2, 3, height[1], width[1])
+    if height[2] == 0:
+        expected = reference.adaptive_max_pool_winner(m, x, x0_given)
+    else:
+        geometry = list(zip(height[2:], width[2:], strict=True))
+        assert functional.max_pool2d(x, *geometry).shape == m.shape
+        expected = reference.max_pool_winner(m, x, x0_given, *map(list, geometry), False)
+
+    m_x = torch.full_like(x, float("nan"))
+    laid = [
+        None if t is None else t.clone().contiguous(memory_format=memory_format)
+        for t in (m, x, x0_given, m_x)
+    ]
+    along = (ctypes.c_int64 * 18)(1, 1, 1, 1, 0, 1, *height, *width)
+    kernels.max_pool_winner(
+        lanes, *map(pointer, laid), ctypes.c_int64(2),
+        ctypes.c_int64(1 if baseline == "common" else 2), ctypes.c_int64(3),
+        int(memory_format == CHANNELS_LAST), along,
+    )  # fmt: skip
+    assert laid[3] is not None
+    assert_close(laid[3], expected, 1e-5)

@@ -1,0 +1,137 @@
+"""What holds of every operator."""
+
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from relprop import ops
+
+OPERATORS = tuple(ops.library.SCHEMAS)
+
+
+def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
+    """A usual call, on (batch, 3, 6, 8)."""
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, **options)
+
+    x, x0 = random(batch, 3, 6, 8), random(1, 3, 6, 8)
+    relu = ops.ACTIVATIONS["relu"].code
+    return {
+        "lrp_ratio": (random(batch, 3, 6, 8), None, x, None, random(3), 0.1, 1, relu, []),
+        "rescale": (random(batch, 3, 6, 8), x, x0, relu, []),
+        "max_pool_winner": (
+            random(batch, 3, 3, 4), x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
+        ),
+        "adaptive_max_pool_winner": (random(batch, 3, 4, 5), x, x0),
+    }[operator]  # fmt: skip
+
+
+def overload(operator: str) -> Any:
+    return getattr(torch.ops.relprop, operator).default
+
+
+def shape_of_result(operator: str, a: tuple[Any, ...]) -> torch.Size:
+    return a[2 if operator == "lrp_ratio" else 1].shape
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operator_keeps_the_contract_of_pytorch(operator: str, device: torch.device) -> None:
+    torch.library.opcheck(overload(operator), arguments(operator, device=device))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_operator_compiles_without_a_graph_break(
+    operator: str, dynamic: bool, device: torch.device
+) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(
+        overload(operator), fullgraph=True, dynamic=dynamic, backend="aot_eager"
+    )
+    for batch in (2, 5):
+        a = arguments(operator, batch, device=device)
+        assert torch.equal(compiled(*a), overload(operator)(*a))
+
+
+def _chain(m: Tensor, x: Tensor, x0: Tensor) -> Tensor:
+    m = ops.max_pool_winner(m, x, x0, kernel_size=2)
+    m = ops.rescale(m, x, x0, activation="tanh") * 2
+    return ops.lrp_ratio(m, None, x, epsilon=0.1, activation="relu")
+
+
+@pytest.mark.slow
+def test_public_functions_compile_with_inductor(device: torch.device) -> None:
+    torch.compiler.reset()
+    m, x, x0 = arguments("max_pool_winner", device=device)[:3]
+    compiled = torch.compile(_chain, fullgraph=True)
+    torch.testing.assert_close(compiled(m, x, x0), _chain(m, x, x0))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_meta_tensors_tell_the_shape(operator: str) -> None:
+    a = arguments(operator, device="meta")
+    result = overload(operator)(*a)
+    assert result.is_meta
+    assert result.shape == shape_of_result(operator, a)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_empty_batch_gives_an_empty_result(
+    operator: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    a = arguments(operator, 0, device=device, dtype=dtype)
+    result = overload(operator)(*a)
+    assert result.shape == shape_of_result(operator, a)
+    assert result.dtype == dtype
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_results_do_not_depend_on_the_number_of_threads(operator: str) -> None:
+    a = arguments(operator, 64)
+    threads = torch.get_num_threads()
+    many = overload(operator)(*a)
+    try:
+        torch.set_num_threads(1)
+        assert torch.equal(overload(operator)(*a), many)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def allocated(call: Callable[[], Tensor]) -> int:
+    """Bytes that the call allocates on the CPU, its result included."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        call()
+    return sum(max(event.self_cpu_memory_usage, 0) for event in profiled.events())
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_kernels_copy_no_operand(operator: str, memory_format: torch.memory_format) -> None:
+    if ops.backends().serving(operator, "cpu").serves != "native":
+        pytest.skip("the CPU kernels are not built")
+    a = tuple(
+        t.to(memory_format=memory_format) if isinstance(t, Tensor) and t.dim() == 4 else t
+        for t in arguments(operator, 16)
+    )
+    call = overload(operator)
+    result = call(*a)
+    assert allocated(lambda: call(*a)) == result.nbytes
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_calls_leave_no_memory_behind(operator: str) -> None:
+    a, call = arguments(operator), overload(operator)
+    for _ in range(200):
+        call(*a)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(10_000):
+        call(*a)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert kilobytes < 512
