@@ -9,6 +9,10 @@ VENV ?= .venv
 VENV_FLAGS ?=
 TORCH ?= torch==2.13.0
 OUTPUT ?= explanations
+# What the tests compare with, each without what it would pull in: PyPI's torchvision wants a torch of its own, and of
+# foolbox only the photographs are used. TORCHVISION must match TORCH.
+TORCHVISION ?= torchvision==0.28.0
+PHOTOS ?= foolbox==3.3.4
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -27,7 +31,7 @@ help:  ## list the words
 demo: $(VENV)/.demo-installed  ## explain two photographs with a trained network; pictures go to OUTPUT=explanations
 	$(BIN)/relprop demo --output $(OUTPUT)
 
-test: $(VENV)/.test-installed  ## run the tests; ARGS="-k pool" picks some
+test: $(VENV)/.test-installed $(VENV)/.peers-installed  ## run the tests; ARGS="-k pool" picks some
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## check style and types
@@ -48,7 +52,7 @@ cuda: $(TORCH_DONE)  ## build with the CUDA kernels, which takes nvcc but no GPU
 	@touch $(BUILD_DONE)
 	$(BIN)/python -c "import relprop; print(relprop.backends())"
 
-gpu: cuda $(VENV)/.test-installed  ## build with the CUDA kernels, and run on a GPU the tests that need one
+gpu: cuda $(VENV)/.test-installed $(VENV)/.peers-installed  ## build with the CUDA kernels, and run on a GPU the tests that need one
 	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 picture: $(VENV)/.demo-installed  ## make the picture of the README anew
@@ -72,6 +76,10 @@ $(TORCH_DONE): | $(VENV)/bin/python
 $(BUILD_DONE): $(TORCH_DONE) $(SOURCES)
 	@rm -f relprop/_*.so  # else kernels of an older build could outlive it
 	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.peers-installed: $(TORCH_DONE)
+	$(PIP) --no-deps $(TORCHVISION) $(PHOTOS)
 	@touch $@
 
 # demo, test, dev: the groups of packages that pyproject.toml names. relprop itself is there already.

@@ -17,12 +17,15 @@ RELPROP_HD T stabilize(T d, T epsilon) {
   return d >= T(0) ? d + epsilon : d - epsilon;
 }
 
-// The step of LRP between two layers: s = R / (d + epsilon * sign(d)); s = 0 where R = 0, so that
-// no neuron without relevance gives 0/0. (Bach et al. 2015, eq. 60; Montavon et al. 2019, step 2.)
+// The step of LRP between two layers: s = R / (d + epsilon * sign(d)). It is 0 where R = 0, so that
+// no neuron without relevance gives 0/0; and where the denominator is 0, for then all inputs are 0
+// or cancel out, and nobody can be given a share. (Bach et al. 2015, eq. 60; Montavon et al. 2019,
+// step 2.)
 template <typename T>
 RELPROP_HD T stabilized_ratio(T R, T d, T epsilon) {
-  const T s = R / stabilize(d, epsilon);
-  return R == T(0) ? T(0) : s;
+  const T z = stabilize(d, epsilon);
+  const T s = R / z;
+  return R == T(0) || z == T(0) ? T(0) : s;
 }
 
 // The distance h from the baseline at which a smooth function's secant gives way to its derivative.

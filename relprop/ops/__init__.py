@@ -50,8 +50,8 @@ def lrp_ratio(
         d = (denominator, else z) - bias
         s = R / (d + epsilon * sign(d)),   sign(0) = +1
 
-    with ``s = 0`` wherever ``R = 0``, so that 0/0 is 0. (Bach et al. 2015, eq. 60; Montavon et al.
-    2019, step 2.)
+    with ``s = 0`` wherever ``R`` or the stabilized denominator is 0. (Bach et al. 2015, eq. 60;
+    Montavon et al. 2019, step 2.)
 
     Args:
         multiplier: relevance per unit of ``f(z)``, shaped like z; or None.
@@ -74,7 +74,8 @@ def lrp_ratio(
 
         R = multiplier * f(z) + amount
         d = denominator - bias.reshape(-1, 1, 1)
-        s = torch.where(R == 0, 0, R / torch.where(d >= 0, d + epsilon, d - epsilon))
+        d = torch.where(d >= 0, d + epsilon, d - epsilon)
+        s = torch.where((R == 0) | (d == 0), 0, R / d)
     """
     arguments.check_floating("z", z)
     if multiplier is None and amount is None:

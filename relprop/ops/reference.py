@@ -37,8 +37,8 @@ def lrp_ratio(
     d = _accumulate(z if denominator is None else denominator)
     if bias is not None:
         d = d - _accumulate(bias).reshape(_along(channel_dim, z.dim()))
-    s = R / torch.where(d >= 0, d + epsilon, d - epsilon)
-    return _like(z, s.masked_fill(R == 0, 0))
+    d = torch.where(d >= 0, d + epsilon, d - epsilon)
+    return _like(z, (R / d).masked_fill((R == 0) | (d == 0), 0))
 
 
 @torch.no_grad()

@@ -95,14 +95,18 @@ class WeightedRule:
         R: Relevance,
         denominator: Tensor | None = None,
         bias: Tensor | None = None,
-        epsilon: float | None = None,
     ) -> Tensor:
         """`s_j = R_j / stab(z_j)`, or with another denominator; `bias` is taken off it."""
         z = context[node.output]
         channel_dim = node.channel_dim if isinstance(node, LinearMap) else 1
         if bias is not None and (channel_dim is None or bias.dim() != 1):
-            assert denominator is None
             denominator, bias = (z - bias).expand_as(z), None
+        if self.epsilon == 0 and context.ledger is not None:
+            d = z if denominator is None else denominator
+            if bias is not None and isinstance(node, LinearMap):
+                d = d - node.broadcast(bias, d.dim())
+            # Where nothing stabilizes a denominator of 0, nobody can be given a share.
+            context.charge(node, dropped=R.total(context.run, z) * (d == 0))
         f = R.activation
         return ops.lrp_ratio(
             R.multiplier,

@@ -106,12 +106,12 @@ def test_float32_is_as_accurate_as_plain_torch(activation: str, device: torch.de
     )
 
 
-def test_zero_relevance_stays_zero_where_the_denominator_vanishes(device: torch.device) -> None:
+def test_nothing_is_shared_where_the_denominator_vanishes(device: torch.device) -> None:
     z = torch.tensor([0.0, -0.0, 1.0, 0.0], device=device)
     m = torch.tensor([1.0, 1.0, 0.0, 2.0], device=device)
     amount = torch.tensor([0.0, 0.0, 0.0, 3.0], device=device)
     s = lrp_ratio(m, amount, z, epsilon=0.0)
-    assert s.tolist() == [0.0, 0.0, 0.0, float("inf")]
+    assert s.tolist() == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_sign_of_zero_is_plus_one(device: torch.device) -> None:
