@@ -9,10 +9,9 @@ VENV ?= .venv
 VENV_FLAGS ?=
 TORCH ?= torch==2.13.0
 OUTPUT ?= explanations
-# What the tests compare with, each without what it would pull in: PyPI's torchvision wants a torch of its own, and of
-# foolbox only the photographs are used. TORCHVISION must match TORCH.
-TORCHVISION ?= torchvision==0.28.0
-PHOTOS ?= foolbox==3.3.4
+# What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
+# the photographs are used. torchvision must match TORCH.
+PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -79,7 +78,7 @@ $(BUILD_DONE): $(TORCH_DONE) $(SOURCES)
 	@touch $@
 
 $(VENV)/.peers-installed: $(TORCH_DONE)
-	$(PIP) --no-deps $(TORCHVISION) $(PHOTOS)
+	$(PIP) --no-deps $(PEERS)
 	@touch $@
 
 # demo, test, dev: the groups of packages that pyproject.toml names. relprop itself is there already.

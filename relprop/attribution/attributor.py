@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from relprop.graph.node import Graph, Node
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.sweep import Sweep
 from relprop.rules.composite import require_supported
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 UNSUPPORTED = ("error", "gradient")
 #: How far a graph's output may be from the model's, as a share of the largest; else 0.05.
@@ -53,6 +56,16 @@ class Attributor:
         self.model = check_model(model)
         self.unsupported = check_choice(unsupported, UNSUPPORTED, "unsupported")
         self._plans: list[Plan] = []
+
+    def prepare(self, inputs: Inputs, additional_forward_args: Any = None) -> Self:
+        """Capture the model for inputs like these now, rather than at the first explanation.
+
+        Takes inputs and arguments as `attribute` does, and raises what it raises.
+        """
+        _, arguments = self._arguments(inputs, additional_forward_args)
+        with torch.no_grad():
+            self._plan(arguments)
+        return self
 
     def _sweep(self, graph: Graph) -> Sweep:
         """The method's rules for a graph."""

@@ -15,13 +15,8 @@ from relprop import LRP, DeepLift
 from relprop.cli.classes import Classes
 from relprop.cli.images import Preprocessing
 from relprop.cli.loading import Model, ModelError, first_line
-from relprop.errors import RelpropError
 from relprop.rules.composite import COMPOSITES
 from relprop.rules.weighted import ZBox
-
-
-class NumericalError(RelpropError, ArithmeticError):
-    """Relevance grew beyond what numbers hold: a division by almost nothing, again and again."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,10 @@ class Sums:
 
 @dataclass(frozen=True)
 class Attribution:
-    """One method's explanation of one picture: relevance (C, H, W), its sums, how long it took."""
+    """One method's explanation of one picture: relevance (C, H, W), its sums, how long it took.
+
+    What a model costs once, to be read as a graph, is not among the seconds.
+    """
 
     method: str
     quantity: str
@@ -144,10 +142,10 @@ class _LayerWiseRelevance:
         )
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
+        self._lrp.prepare(inputs)
         start = time.perf_counter()
         relevance = self._lrp.attribute(inputs, target=target)[0].cpu()
         seconds = time.perf_counter() - start
-        _require_finite(relevance, self._title)
         report = self._lrp.report(inputs, target=target)
         other = report.stabilizer + report.dropped
         sums = Sums(report.score, report.relevance, report.bias, other, report.shortfall)
@@ -162,23 +160,18 @@ class _DifferenceFromBaseline:
         self._title = f"DeepLIFT {plan.rule}, {name} baseline"
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
+        self._deep_lift.prepare(inputs)
         start = time.perf_counter()
         relevance, delta = self._deep_lift.attribute(
             inputs, self._baseline, target=target, return_convergence_delta=True
         )
         relevance, excess = relevance[0].cpu(), float(delta[0])
         seconds = time.perf_counter() - start
-        _require_finite(relevance, self._title)
         pixels = float(relevance.double().sum())
         sums = Sums(
             explained=pixels - excess, pixels=pixels, biases=0.0, other=0.0, shortfall=-excess
         )
         return Attribution(self._title, "f(x) - f(x0)", relevance, sums, seconds)
-
-
-def _require_finite(relevance: Tensor, title: str) -> None:
-    if not torch.isfinite(relevance).all():
-        raise NumericalError(f"{title} gave relevance that is not finite; choose other rules")
 
 
 Method = Callable[[Tensor, int], Attribution]

@@ -19,8 +19,6 @@ MODEL_LIMITS = (CaptureError, UnsupportedOperatorError)
 FATAL = (ModelError, UnknownClassError, *MODEL_LIMITS)
 """Faults that no other picture would be spared: they end the command."""
 
-FIRST_TIME = "[dim]seconds: the first time, reading the model's graph is among them[/dim]"
-
 
 class OutputError(RelpropError, OSError):
     """A picture cannot be written."""
@@ -45,7 +43,6 @@ class Task:
         self._output = output
         self._console = results_console()
         self._progress = ProgressLine()
-        self._explained = False
 
     def explain_all(self, pictures: Sequence[Path]) -> int:
         """How many pictures failed, each with a sentence on standard error; the rest are explained.
@@ -98,9 +95,6 @@ class Task:
         with self._progress.aside():
             print_answer(self._console, path.name, view, classes, self._top)
             print_sums(self._console, f"{classes.label(target)} ({target})", attributions)
-            if not self._explained:
-                self._console.print(FIRST_TIME)
-            self._explained = True
             self._console.print(f"[dim]wrote[/dim] {destination}", soft_wrap=True)
 
     def _destination(self, pictures: Sequence[Path], index: int) -> Path:

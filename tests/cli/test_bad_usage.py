@@ -12,7 +12,7 @@ import torch
 from click.testing import Result
 from PIL import Image
 
-from relprop import LRP
+from relprop.rules.relevance import Relevance
 
 MAPS = "explanations"
 Run = Callable[..., Result]
@@ -291,6 +291,6 @@ def test_relevance_beyond_all_bounds(
     picture: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(LRP, "attribute", lambda _, x, **__: x * torch.nan)
-    refused = run(picture, *small, "--method", "lrp")
-    assert_refused(refused, "gave relevance that is not finite", exit_code=1)
+    monkeypatch.setattr(Relevance, "total", lambda _, run, v: v * torch.inf)
+    refused = run(picture, *small, "--method", "lrp", "--composite", "epsilon")
+    assert_refused(refused, "relevance must be finite, but overflowed", exit_code=1)
