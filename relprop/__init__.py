@@ -3,8 +3,9 @@
 Layer-wise relevance propagation and DeepLIFT for PyTorch models as they are, on native kernels.
 """
 
-from relprop.attribution.deeplift import DeepLift
+from relprop.attribution.deeplift import DeepLift, hypothetical
 from relprop.attribution.lrp import LRP
+from relprop.attribution.references import Distribution
 from relprop.errors import (
     CaptureError,
     InexactWarning,
@@ -16,7 +17,7 @@ from relprop.errors import (
 )
 from relprop.ops.backends import backends
 from relprop.report import Report
-from relprop.rules.composite import Composite
+from relprop.rules.lrp.composite import Composite
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __all__ = [
     "CaptureError",
     "Composite",
     "DeepLift",
+    "Distribution",
     "InexactWarning",
     "InvalidInputError",
     "InvalidTypeError",
@@ -34,4 +36,5 @@ __all__ = [
     "UnsupportedOperatorError",
     "__version__",
     "backends",
+    "hypothetical",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relprop.rules.relevance import Account
+from relprop.rules.lrp.relevance import Account
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from torch.export import ExportedProgram
 from relprop.errors import InvalidInputError, InvalidTypeError
 
 Inputs = Tensor | tuple[Tensor, ...]
-Target = int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...]] | None
+Target = (
+    int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...] | list[int]] | None
+)
 
 
 def check_model(model: object) -> nn.Module | ExportedProgram:
@@ -87,6 +89,23 @@ def first_parameter(model: nn.Module | ExportedProgram) -> Tensor | None:
     return next((p for p in parameters if p.is_floating_point()), None)
 
 
+def seeds(target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
+    """For each target of an example a tensor of the output's shape: 1 at the target, 0 elsewhere.
+
+    Also whether there are many targets: given as a tensor of shape (N, T), or as a list of N lists.
+    """
+    if isinstance(target, Tensor) and target.dim() == 2:
+        target = target.tolist()
+    if not (isinstance(target, list) and target and all(isinstance(t, list) for t in target)):
+        return [one_hot(target, output)], False
+    counts = {len(t) for t in target}
+    if len(counts) > 1 or 0 in counts:
+        raise InvalidInputError(
+            f"every example must have as many targets as the others; got {sorted(counts)}"
+        )
+    return [one_hot(list(column), output) for column in zip(*target, strict=True)], True
+
+
 def one_hot(target: Target, output: Tensor) -> Tensor:
     """A tensor of the output's shape: 1 at each example's target, 0 elsewhere.
 
@@ -103,19 +122,23 @@ def one_hot(target: Target, output: Tensor) -> Tensor:
             )
         return torch.ones_like(output)
     for example, index in enumerate(_indices(target, n)):
-        if len(index) != len(rest):
-            raise InvalidInputError(
-                f"a target must have one index for each of the output's dimensions {rest} after "
-                f"the batch; got {index}"
-            )
-        for i, size in zip(index, rest, strict=True):
-            if not -size <= i < size:
-                raise InvalidInputError(
-                    f"target {index if len(index) > 1 else i} is out of range: "
-                    f"the model's output has shape {tuple(output.shape)}"
-                )
-        seed[example][index] = 1
+        seed[example][_checked(index, rest, output)] = 1
     return seed
+
+
+def _checked(index: tuple[int, ...], rest: tuple[int, ...], output: Tensor) -> tuple[int, ...]:
+    if len(index) != len(rest):
+        raise InvalidInputError(
+            f"a target must have one index for each of the output's dimensions {rest} after "
+            f"the batch; got {index}"
+        )
+    for i, size in zip(index, rest, strict=True):
+        if not -size <= i < size:
+            raise InvalidInputError(
+                f"target {index if len(index) > 1 else i} is out of range: "
+                f"the model's output has shape {tuple(output.shape)}"
+            )
+    return index
 
 
 def _indices(target: Any, n: int) -> list[tuple[int, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,10 @@ from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
-from relprop.graph.node import Graph, Node
+from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.sweep import Sweep
-from relprop.rules.composite import require_supported
+from relprop.rules.support import require_supported
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,6 +40,12 @@ class Plan:
         """The graph."""
         return self.capture.graph
 
+    @property
+    def makers(self) -> dict[Value, tuple[Node, Any]]:
+        """For every activation that is computed, the node and its rule."""
+        pairs = zip(self.graph.nodes, self.sweep.crossings, strict=True)
+        return {node.output: (node, rule) for node, rule in pairs if rule is not None}
+
     def constants(self) -> Snapshot:
         """The graph's constants, as the model's weights are now."""
         return self.capture.constants.now()
@@ -51,6 +57,9 @@ class Attributor:
     The model is captured at the first call, and again when it is rebuilt or sees inputs of a kind
     that the graphs so far do not hold for. It is explained as it is in evaluation mode.
     """
+
+    #: Operators whose steps have rules, but which the method cannot explain; and what to do.
+    REFUSED: ClassVar[dict[str, str]] = {}
 
     def __init__(self, model: nn.Module | ExportedProgram, *, unsupported: str = "error") -> None:
         self.model = check_model(model)
@@ -77,7 +86,7 @@ class Attributor:
             if plan.capture.serves(self.model, arguments):
                 return plan
         captured = self._capture(arguments)
-        require_supported(captured.graph, self.unsupported)
+        require_supported(captured.graph, self.unsupported, self.REFUSED)
         plan = Plan(captured, self._sweep(captured.graph))
         self._verify(plan, arguments)
         self._plans = [p for p in self._plans if p.capture.current(self.model)] + [plan]
@@ -131,6 +140,26 @@ class Attributor:
                 f"the captured graph of {type(self.model).__name__} must compute what the model "
                 "does, but their outputs differ: its forward may be random, or branch on values"
             )
+
+
+def results(
+    inputs: Inputs,
+    found: Sequence[tuple[tuple[Tensor, ...], Tensor]],
+    many: bool,
+    with_delta: bool,
+) -> Any:
+    """What `attribute` returns: for each target the attributions of all inputs, and a delta.
+
+    Many targets lie along dimension 1.
+    """
+    attributions, deltas = zip(*found, strict=True)
+    tensors = [
+        torch.stack(each, 1) if many else each[0] for each in zip(*attributions, strict=True)
+    ]
+    result = tuple(tensors) if isinstance(inputs, tuple) else tensors[0]
+    if not with_delta:
+        return result
+    return result, torch.stack(deltas, 1) if many else deltas[0]
 
 
 def name_inputs(graph: Graph, arguments: Sequence[Any]) -> dict[str, Tensor]:

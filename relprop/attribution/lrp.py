@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from relprop.attribution.arguments import Inputs, Target, check_choice, one_hot
+from relprop.attribution.arguments import Inputs, Target, check_choice, one_hot, seeds
 from relprop.attribution.attributor import (
     Attributor,
     Plan,
     name_inputs,
     per_example,
     require_finite,
+    results,
 )
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
-from relprop.graph.node import Graph, is_scalar
+from relprop.graph.node import Graph, Run, is_scalar
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
-from relprop.rules.composite import COMPOSITES, Composite, choose, lrp_rules, stand_ins
-from relprop.rules.relevance import Account, LrpContext, Relevance
-from relprop.rules.weighted import BIAS_POLICIES, Bound, Settings, ZBox
+from relprop.rules.lrp.composite import COMPOSITES, Composite, lrp_rules, stand_ins
+from relprop.rules.lrp.relevance import Account, LrpContext, Relevance
+from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings, ZBox
+from relprop.rules.support import choose
 
 
 class LRP(Attributor):
@@ -49,6 +51,11 @@ class LRP(Attributor):
     Example:
         >>> relevance = LRP(model, composite="epsilon_plus_flat").attribute(images, target=281)
     """
+
+    REFUSED: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("softmax", "_softmax", "log_softmax", "_log_softmax"),
+        "a sum of shares of a probability says nothing; explain the logits that it is made of",
+    )
 
     def __init__(
         self,
@@ -91,13 +98,16 @@ class LRP(Attributor):
         Args:
             inputs: a tensor of shape (N, ...) or a tuple of them, in the model's dtype.
             target: which output to explain: an int, a tuple for outputs of more dimensions, a
-                tensor or list with one for each example; None where there is only one output.
+                tensor or list with one for each example; None where there is only one output. A
+                tensor of shape (N, T), or a list of N lists, has T targets for each example, all
+                explained from one forward sweep.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return what is missing from the sum, too.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
             `return_convergence_delta` also a tensor of shape (N,): score minus sum of relevance.
+            For T targets an example, shapes (N, T, ...) and (N, T).
 
         Raises:
             InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
@@ -108,19 +118,25 @@ class LRP(Attributor):
         with torch.no_grad():
             plan = self._plan(arguments)
             run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
-            output = run.values[plan.graph.output]
-            seed = one_hot(target, output)
-            score = require_finite(per_example(output * seed))
-            context = LrpContext(run, plan.graph.nonnegative, plan.sweep.stand_in)
-            arrived = plan.sweep.backward(context, [run], Relevance(seed))
-            relevance = tuple(
-                arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
-                for name, x in zip(plan.graph.inputs, tensors, strict=False)
-            )
-            self._check(relevance, score)
-        delta = score - sum(map(per_example, relevance))
-        result = relevance if isinstance(inputs, tuple) else relevance[0]
-        return (result, delta) if return_convergence_delta else result
+            each, many = seeds(target, run.values[plan.graph.output])
+            found = [
+                self._relevance(plan, run, tensors, seed, last=seed is each[-1]) for seed in each
+            ]
+        return results(inputs, found, many, return_convergence_delta)
+
+    def _relevance(
+        self, plan: Plan, run: Run, inputs: tuple[Tensor, ...], seed: Tensor, last: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The inputs' relevance for one target, and score minus sum."""
+        score = require_finite(per_example(run.values[plan.graph.output] * seed))
+        context = LrpContext(run, plan.graph.nonnegative, plan.sweep.stand_in)
+        arrived = plan.sweep.backward(context, [run], Relevance(seed), last=last)
+        relevance = tuple(
+            arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
+            for name, x in zip(plan.graph.inputs, inputs, strict=False)
+        )
+        self._check(relevance, score)
+        return relevance, score - sum(map(per_example, relevance))
 
     def report(
         self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
@@ -171,7 +187,7 @@ class LRP(Attributor):
                 f"in all, where {size.dtype} has no digits left for a score of "
                 f"{score[size.argmax()]:.3g}; use a larger epsilon, another composite, or float64",
                 InexactWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
     def _sweep(self, graph: Graph) -> Sweep:

@@ -15,8 +15,8 @@ from relprop import LRP, DeepLift
 from relprop.cli.classes import Classes
 from relprop.cli.images import Preprocessing
 from relprop.cli.loading import Model, ModelError, first_line
-from relprop.rules.composite import COMPOSITES
-from relprop.rules.weighted import ZBox
+from relprop.rules.lrp.composite import COMPOSITES
+from relprop.rules.lrp.weighted import ZBox
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from relprop.cli.explaining import METHODS
 from relprop.cli.images import IMAGENET_MEAN, IMAGENET_STD
 from relprop.cli.loading import first_line
 from relprop.cli.zoo import BUILT_IN
-from relprop.rules.composite import ACTIVATION_RULES, COMPOSITES
-from relprop.rules.weighted import BIAS_POLICIES
+from relprop.rules.deeplift.choice import RULE_NAMES
+from relprop.rules.lrp.composite import COMPOSITES
+from relprop.rules.lrp.weighted import BIAS_POLICIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -108,7 +109,7 @@ METHOD_OPTIONS = [
         "--rule",
         "rescale",
         "DeepLIFT: how differences cross activations.",
-        type=click.Choice(list(ACTIVATION_RULES)),
+        type=click.Choice(RULE_NAMES),
     ),
     _shown(
         "--baseline",

@@ -7,6 +7,7 @@ placeholders, and returns a node; or raises `Unreadable`, saying why there is no
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,8 @@ class AtenCall:
     where: Where
     constants: Constants
     ndim: int  # dimensions of the output
+    input_ndim: int  # dimensions of the first argument
+    dtype: torch.dtype  # of the output
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -71,7 +74,7 @@ class AtenCall:
         return self.derive(repr(given), lambda: torch.tensor(given, dtype=torch.float64))
 
 
-Reader = Callable[[AtenCall], Node]
+Reader = Callable[[AtenCall], Node | list[Node]]
 READERS: dict[str, Reader] = {}
 
 
@@ -194,19 +197,67 @@ def _batch_norm(call: AtenCall) -> Node:
     return Affine(**call.base, weight=w, bias=b, origin="batch_norm")
 
 
-ACTIVATIONS: dict[str, Callable[[AtenCall], tuple[str, tuple[float, ...]]]] = {
-    "relu": lambda call: ("relu", ()),
-    "relu6": lambda call: ("hardtanh", (0.0, 6.0)),
-    "hardtanh": lambda call: ("hardtanh", (float(call["min_val"]), float(call["max_val"]))),
-    "sigmoid": lambda call: ("sigmoid", ()),
-    "tanh": lambda call: ("tanh", ()),
+def _number(given: Any, default: float) -> float:
+    if isinstance(given, (Operand, Constant, Scalar)):
+        raise Unreadable("its parameter is a tensor")
+    return default if given is None else float(given)
+
+
+def _elu(call: AtenCall) -> tuple[float, ...]:
+    """`scale * (x if x > 0 else alpha * (exp(input_scale * x) - 1))`, for all three of them."""
+    match operator_name(call.target):
+        case "selu":
+            return (1.6732632423543772, 1.0507009873554805, 1.0)
+        case "celu":
+            return (float(call["alpha"]), 1.0, 1 / float(call["alpha"]))
+    return tuple(float(call[name]) for name in ("alpha", "scale", "input_scale"))
+
+
+def _bounds(call: AtenCall) -> tuple[float, ...]:
+    low = _number(call.arguments.get("min"), -math.inf)
+    return low, _number(call.arguments.get("max"), math.inf)
+
+
+#: The activation function, by its name in `relprop.ops`, and its parameters, for each operator.
+ACTIVATIONS: dict[str, tuple[str, Callable[[AtenCall], tuple[float, ...]]]] = {
+    **dict.fromkeys(("elu", "selu", "celu"), ("elu", _elu)),
+    **dict.fromkeys(("clamp", "clip", "clamp_min", "clamp_max"), ("hardtanh", _bounds)),
+    **{
+        name: (name, lambda call: ())
+        for name in (
+            *("relu", "sigmoid", "tanh", "silu", "mish", "hardswish", "hardsigmoid"),
+            *("exp", "log", "sqrt", "square", "abs"),
+        )
+    },
+    "relu6": ("hardtanh", lambda call: (0.0, 6.0)),
+    "hardtanh": ("hardtanh", lambda call: (float(call["min_val"]), float(call["max_val"]))),
+    "threshold": ("threshold", lambda call: (float(call["threshold"]), float(call["value"]))),
+    "leaky_relu": ("leaky_relu", lambda call: (float(call["negative_slope"]),)),
+    "softplus": ("softplus", lambda call: (float(call["beta"]), float(call["threshold"]))),
+    "log_sigmoid": ("logsigmoid", lambda call: ()),
+    "rsqrt": ("pow", lambda call: (-0.5,)),
+    "reciprocal": ("pow", lambda call: (-1.0,)),
 }
 
 
 @reads(*ACTIVATIONS)
 def _activation(call: AtenCall) -> Node:
-    name, parameters = ACTIVATIONS[operator_name(call.target)](call)
-    return Activation(**call.call, name=name, parameters=parameters)
+    name, parameters = ACTIVATIONS[operator_name(call.target)]
+    return Activation(**call.call, name=name, parameters=parameters(call))
+
+
+@reads("gelu")
+def _gelu(call: AtenCall) -> Node:
+    name = "gelu_tanh" if call["approximate"] == "tanh" else "gelu"
+    return Activation(**call.call, name=name)
+
+
+@reads("pow")
+def _pow(call: AtenCall) -> Node:
+    if not isinstance(call["self"], Operand):
+        raise Unreadable("its exponent depends on the model's input")
+    exponent = _number(call["exponent"], 1.0)
+    return Activation(**call.call, name="pow", parameters=(exponent,))
 
 
 @reads("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices")
@@ -319,13 +370,3 @@ def _mul(call: AtenCall) -> Node:
         return Product(inputs=inputs, output=call.output, where=call.where)
     factor = call.lift(b if isinstance(a, Operand) else a)
     return Affine(**call.base, weight=factor, channel_dim=None, origin="mul")
-
-
-@reads("div")
-def _div(call: AtenCall) -> Node:
-    if len(call.operands) != 1 or not isinstance(call["self"], Operand):
-        raise Unreadable("its divisor depends on the model's input")
-    if call.arguments.get("rounding_mode") is not None:
-        raise Unreadable("rounding is not linear")
-    factor = call.derive("reciprocal", torch.reciprocal, call.lift(call["other"]))
-    return Affine(**call.base, weight=factor, channel_dim=None, origin="div")

@@ -91,6 +91,13 @@ def ndim(node: fx.Node) -> int:
     return first.dim() if isinstance(first, Tensor) else 0
 
 
+def dtype(node: fx.Node) -> torch.dtype:
+    """The type of the tensor that a node gives, or of the first of several."""
+    result = node.meta.get("val")
+    first = result[0] if isinstance(result, (list, tuple)) else result
+    return first.dtype if isinstance(first, Tensor) else torch.get_default_dtype()
+
+
 def where(node: fx.Node) -> Where:
     """The module path, and the last line outside of torch in the stack trace."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())

@@ -59,6 +59,8 @@ class Node:
     inputs: tuple[Value, ...]
     output: Value
     where: Where = Where()
+    #: The operator that the node is one of several steps of, if it is.
+    part_of: str = ""
 
     @property
     def label(self) -> str:
@@ -82,6 +84,14 @@ class Run:
     def constant(self, value: Value | None) -> Tensor | None:
         """The tensor of a constant that a node may or may not have."""
         return None if value is None else self.constants[value]
+
+    def example(self, index: int) -> Run:
+        """The run as it would be for one example of the batch alone."""
+        one = Run(self.constants)
+        one.values = {name: t[index : index + 1] for name, t in self.values.items()}
+        one.shapes = {name: Size([1, *shape[1:]]) for name, shape in self.shapes.items()}
+        one.scalars = self.scalars
+        return one
 
     def resolve(self, argument: Any, operands: Sequence[Tensor]) -> Any:
         """A call's `argument` with the tensors and numbers of this run in their places."""

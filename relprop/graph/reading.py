@@ -17,8 +17,9 @@ from torch.export import ExportedProgram
 
 from relprop.errors import CaptureError
 from relprop.graph import fx_nodes
-from relprop.graph.aten import READERS, AtenCall, Unreadable
+from relprop.graph.aten import AtenCall, Unreadable
 from relprop.graph.constants import Constants
+from relprop.graph.decompose import READERS
 from relprop.graph.node import (
     Auxiliary,
     Call,
@@ -144,7 +145,7 @@ class _Reader:
         operands, args, kwargs = self._arguments(fx_node)
         base.update(target=fx_nodes.functional(fx_node.target), args=args, kwargs=kwargs)
         if operands:
-            self.nodes.append(self._activation(fx_node, operands, base))
+            self.nodes += self._activation(fx_node, operands, base)
             self.activations[fx_node] = fx_node.name
         elif _mentions_scalar(args) or _mentions_scalar(list(kwargs.values())):
             self._enter_scalar(fx_node, Auxiliary(inputs=(), **base))
@@ -175,23 +176,25 @@ class _Reader:
 
     def _activation(
         self, fx_node: fx.Node, operands: tuple[Value, ...], base: dict[str, Any]
-    ) -> Node:
-        """The node for a call that reads activations."""
+    ) -> list[Node]:
+        """The node, or the nodes, for a call that reads activations."""
         reader = READERS.get(fx_nodes.operator_name(fx_node.target))
         if reader is None:
-            return Opaque(inputs=operands, reason="no rule covers it", **base)
+            return [Opaque(inputs=operands, reason="no rule covers it", **base)]
+        call = AtenCall(
+            arguments=fx_nodes.by_name(base["target"], base["args"], base["kwargs"]),
+            operands=operands,
+            constants=self.constants,
+            ndim=fx_nodes.ndim(fx_node),
+            input_ndim=fx_nodes.ndim(fx_node.all_input_nodes[0]),
+            dtype=fx_nodes.dtype(fx_node),
+            **base,
+        )
         try:
-            return reader(
-                AtenCall(
-                    arguments=fx_nodes.by_name(base["target"], base["args"], base["kwargs"]),
-                    operands=operands,
-                    constants=self.constants,
-                    ndim=fx_nodes.ndim(fx_node),
-                    **base,
-                )
-            )
+            read = reader(call)
         except Unreadable as reason:
-            return Opaque(inputs=operands, reason=str(reason), **base)
+            return [Opaque(inputs=operands, reason=str(reason), **base)]
+        return read if isinstance(read, list) else [read]
 
     def _enter_scalar(self, fx_node: fx.Node, node: Node) -> None:
         self.nodes.append(node)
@@ -240,11 +243,11 @@ class _Reader:
             self._enter_scalar(fx_node, node)
             return
         whole = next(node for node in self.nodes if node.output == source.name)
-        if isinstance(whole, Call):
+        if isinstance(whole, Call) and whole.label == fx_nodes.label(source.target):
             item = _Item(whole.target, index)
             self.nodes.append(replace(whole, target=item, output=fx_node.name))
             self.activations[fx_node] = fx_node.name
-        else:  # a batch norm, whose statistics nobody reads in evaluation
+        else:  # read as something that gives the first result alone, such as a batch norm
             self.activations[fx_node] = whole.output
 
     def _overwrite(self, target: fx.Node, fx_node: fx.Node) -> None:

@@ -196,7 +196,9 @@ def nonnegative_values(graph: Graph) -> set[Value]:
 
 def _is_nonnegative(node: Node, known: set[Value]) -> bool:
     match node:
-        case Activation(name="relu" | "sigmoid"):
+        case Activation(name="relu" | "sigmoid" | "hardsigmoid" | "softplus" | "exp"):
+            return True
+        case Activation(name="square" | "abs" | "sqrt"):
             return True
         case Activation(name="hardtanh"):
             return node.parameters[0] >= 0

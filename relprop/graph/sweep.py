@@ -64,7 +64,7 @@ class Sweep:
             for value in node.inputs:
                 last[value] = index
         dies: list[list[Value]] = [[] for _ in self.graph.nodes]
-        kept = {*self._first_use, self.graph.output}
+        kept = {*self._first_use, *self.graph.inputs, self.graph.output}
         for value, index in last.items():
             if value not in kept:
                 dies[index].append(value)
@@ -95,10 +95,12 @@ class Sweep:
         runs: Iterable[Run],
         message: Message,
         watch: Callable[[Node, Message, Sequence[Message | None]], None] | None = None,
+        last: bool = True,
     ) -> dict[Value, Message]:
         """Send `message` from the output back; returns what reached each input of the graph.
 
-        `watch` is called with every node, the message at its output and those at its inputs.
+        `watch` is called with every node, the message at its output and those at its inputs. Only
+        the `last` message over a run lets its tensors go.
         """
         runs = list(runs)
         waiting: dict[Value, Any] = {self.graph.output: message}
@@ -117,6 +119,6 @@ class Sweep:
                 del sent
             for value in self._dies_backward[index]:
                 for run in runs:
-                    if not self.keep_all and value not in self.graph.inputs:
+                    if last and not self.keep_all and value not in self.graph.inputs:
                         run.values.pop(value, None)
         return waiting

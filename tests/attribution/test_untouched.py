@@ -82,7 +82,7 @@ def test_model_is_as_before_when_it_raised(method: Any, step: str, monkeypatch: 
     elif step == "target":
         target = 7
     else:
-        monkeypatch.setattr("relprop.graph.sweep.Sweep.backward", lambda *_: 1 / 0)
+        monkeypatch.setattr("relprop.graph.sweep.Sweep.backward", lambda *_, **__: 1 / 0)
     with pytest.raises((relprop.RelpropError, ZeroDivisionError)):
         method(model).attribute(torch.rand(shape), target=target)
     assert_same(before, snapshot(model))

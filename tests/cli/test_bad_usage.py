@@ -12,7 +12,7 @@ import torch
 from click.testing import Result
 from PIL import Image
 
-from relprop.rules.relevance import Relevance
+from relprop.rules.lrp.relevance import Relevance
 
 MAPS = "explanations"
 Run = Callable[..., Result]

@@ -82,7 +82,7 @@ def test_an_explanation_follows_the_weights(change: Callable[[nn.Module], None])
 def test_derived_weights_are_made_once() -> None:
     model = network()
     from relprop.graph.capture import find_capture
-    from relprop.rules.weighted import positive
+    from relprop.rules.lrp.weighted import positive
 
     constants = find_capture(model, [X]).constants
     name = find_capture(model, [X]).graph.nodes[0].weight

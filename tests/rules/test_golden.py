@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.weighted import Epsilon, Flat, ZPlus
+from relprop.rules.lrp.weighted import Epsilon, Flat, ZPlus
 
 DATA = Path(__file__).parents[1] / "data"
 DEEPLIFT = np.load(DATA / "deeplift.npz")
@@ -73,18 +73,53 @@ def deeplift_network(case: dict[str, Any]) -> nn.Module:
     return nn.Sequential(*modules)
 
 
+def without_limits(
+    positive: Tensor, negative: Tensor, P: Tensor, N: Tensor, x0: Tensor, **_: Any
+) -> tuple[Tensor, Tensor]:
+    """RevealCancel of a ReLU with multipliers of 0 for parts that are 0."""
+    f, r = torch.relu, x0
+    rise = (f(r + P) - f(r) + f(r + N + P) - f(r + N)) / 2
+    fall = (f(r + N) - f(r) + f(r + P + N) - f(r + P)) / 2
+    return (
+        positive * torch.where(P > 0, rise / P, 0),
+        negative * torch.where(N < 0, fall / N, 0),
+    )
+
+
 @pytest.mark.parametrize(
-    "case",
-    [c for c in cases(DEEPLIFT) if c["mode"] == "rescale"],
-    ids=lambda c: f"{c['key']} {c['kind']}",
+    "case", cases(DEEPLIFT), ids=lambda c: f"{c['key']} {c['kind']} {c['mode']}"
 )
-def test_rescale_equals_the_original_deeplift(case: dict[str, Any]) -> None:
+def test_deeplift_equals_the_original(
+    case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the multiplier of a part that is 0 does not matter.
+
+    There the original evaluates f at a distance of 1e-7, which float32 rounds to almost anything.
+    It matters where a unit is unchanged as a whole while its parts are not; see which examples
+    these are by leaving the limit out.
+    """
     model, key = deeplift_network(case), case["key"]
     x, x0 = (channels_first(DEEPLIFT[f"{key}/{name}"]) for name in "xr")
     np.testing.assert_allclose(model(x).detach(), DEEPLIFT[f"{key}/y"], rtol=1e-4, atol=1e-5)
-    got = relprop.DeepLift(model).attribute(x, baselines=x0, target=case["task"])
+    method = relprop.DeepLift(model, case["mode"])
+    got = method.attribute(x, baselines=x0, target=case["task"])
+    monkeypatch.setattr(relprop.ops, "reveal_cancel", without_limits)
+    other = method.attribute(x, baselines=x0, target=case["task"])
     expected = channels_first(DEEPLIFT[f"{key}/contrib"])
-    assert (got - expected).abs().max() <= 2e-5 * expected.abs().max()
+    comparable = (got - other).flatten(1).abs().amax(1) < 1e-9
+    COMPARED.append(comparable)
+    error = (got - expected).flatten(1).abs().amax(1)
+    assert (error[comparable] <= 2e-5 * expected.abs().max()).all()
+    assert (got.flatten(1).sum(1) - expected.flatten(1).sum(1)).abs().max() <= 1e-4
+
+
+COMPARED: list[Tensor] = []
+
+
+def test_most_of_the_original_examples_were_comparable() -> None:
+    """All of Rescale and of the genomics default, and most of RevealCancel everywhere."""
+    if len(COMPARED) == len(cases(DEEPLIFT)):
+        assert torch.cat(COMPARED).float().mean() > 0.8
 
 
 def innvestigate_network(case: dict[str, Any]) -> nn.Module:

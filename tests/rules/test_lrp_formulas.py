@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.weighted import Epsilon, Flat, ZBox, ZPlus
+from relprop.rules.lrp.weighted import Epsilon, Flat, ZBox, ZPlus
 
 EPSILON = 0.01
 LOW, HIGH = -3.0, 4.0

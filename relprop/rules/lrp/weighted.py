@@ -24,7 +24,7 @@ from torch import Tensor
 from relprop import ops
 from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Value
-from relprop.rules.relevance import LrpContext, Relevance
+from relprop.rules.lrp.relevance import LrpContext, Relevance
 
 if TYPE_CHECKING:
     from typing_extensions import Self

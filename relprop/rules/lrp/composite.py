@@ -1,12 +1,10 @@
-"""Which rule goes on which node."""
+"""Which rule of LRP goes on which node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from relprop.errors import InvalidInputError, UnsupportedOperatorError
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
@@ -18,10 +16,9 @@ from relprop.graph.nonlinear import (
     Product,
     Sum,
 )
-from relprop.rules import difference, structure
-from relprop.rules.weighted import Epsilon, Flat, Settings, WeightedRule, ZBox, ZPlus
-
-Rule = Any  # a `Crossing` of the sweep
+from relprop.rules.lrp import structure
+from relprop.rules.lrp.weighted import Epsilon, Flat, Settings, WeightedRule, ZBox, ZPlus
+from relprop.rules.support import Rule
 
 
 @dataclass(frozen=True)
@@ -60,43 +57,6 @@ WEIGHTLESS: dict[type[Node], Callable[[Settings], Rule]] = {
     Cat: lambda settings: structure.Part(),
     Opaque: lambda settings: structure.Gradient(),
 }
-
-#: DeepLIFT's rules by node type; `rule=` chooses those of the activation functions.
-DIFFERENCE: dict[type[Node], Rule] = {
-    Convolution: difference.Linear(),
-    Dense: difference.Linear(),
-    Affine: difference.Linear(),
-    Fixed: difference.Linear(),
-    Rearrange: difference.Linear(),
-    Sum: difference.Add(),
-    Cat: difference.Part(),
-    Product: difference.Midpoint(),
-    Opaque: difference.Gradient(),
-}
-ACTIVATION_RULES: dict[str, Rule] = {"rescale": difference.Rescale()}
-MAX_POOL_RULES: dict[str, Rule] = {"winner": difference.Winner()}
-
-
-def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
-    """`table[name]`, or a sentence that lists the names there are."""
-    try:
-        return table[name]
-    except (KeyError, TypeError):
-        names = ", ".join(f"'{known}'" for known in table)
-        raise InvalidInputError(f"{what} must be one of {names}; got {name!r}") from None
-
-
-def require_supported(graph: Graph, unsupported: str) -> None:
-    """Raise for the operators that no rule covers, unless the user chose their gradient."""
-    if unsupported == "gradient":
-        return
-    for node in graph.nodes:
-        if isinstance(node, Opaque):
-            raise UnsupportedOperatorError(
-                f"operator '{node.label}' in {node.where} is not supported: {node.reason}; replace "
-                "it, or pass unsupported='gradient' to cross it by its gradient (relevance is then "
-                "not conserved)"
-            )
 
 
 def lrp_rules(graph: Graph, composite: Composite, settings: Settings) -> list[Rule | None]:
@@ -165,15 +125,3 @@ def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
 
 def _is_relu(node: Node) -> bool:
     return isinstance(node, Activation) and node.name == "relu"
-
-
-def difference_rules(graph: Graph, rule: str, max_pool: str) -> list[Rule | None]:
-    """A rule of DeepLIFT for every node; None for scalars."""
-    pool = choose(MAX_POOL_RULES, max_pool, "max_pool")
-    table = {
-        **DIFFERENCE,
-        Activation: choose(ACTIVATION_RULES, rule, "rule"),
-        MaxPool: pool,
-        AdaptiveMaxPool: pool,
-    }
-    return [None if is_scalar(node) else table[type(node)] for node in graph.nodes]

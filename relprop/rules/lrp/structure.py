@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relprop import ops
 from relprop.graph.linear import Rearrange
 from relprop.graph.node import Call, Node, Value, sum_to
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
-from relprop.rules.relevance import LrpContext, Relevance
-from relprop.rules.weighted import WeightedRule, sign
+from relprop.rules.lrp.relevance import LrpContext, Relevance
+from relprop.rules.lrp.weighted import WeightedRule, sign
+from relprop.rules.support import transposed_jacobian, winner
 
 
 class StructureRule:
@@ -114,24 +114,6 @@ class Winner(StructureRule):
         return (_each(R, lambda t: winner(node, t, x)),)
 
 
-def winner(
-    node: MaxPool | AdaptiveMaxPool, multiplier: Tensor, x: Tensor, x0: Tensor | None = None
-) -> Tensor:
-    """The operator for the node's windows."""
-    if isinstance(node, AdaptiveMaxPool):
-        return ops.adaptive_max_pool_winner(multiplier, x, x0)
-    return ops.max_pool_winner(
-        multiplier,
-        x,
-        x0,
-        kernel_size=node.kernel_size,
-        stride=node.stride,
-        padding=node.padding,
-        dilation=node.dilation,
-        ceil_mode=node.ceil_mode,
-    )
-
-
 class Proportional(WeightedRule):
     """A sum of two branches `z = a + alpha b`: each gets its share of z, as by the epsilon rule."""
 
@@ -199,13 +181,3 @@ class Gradient:
             )
             context.charge(node, dropped=R.total(context.run, y).sum() - passed)
         return tuple(Relevance(g) for g in gradients)
-
-
-def transposed_jacobian(
-    node: Call, run: object, inputs: Sequence[Tensor], m: Tensor
-) -> tuple[Tensor, ...]:
-    """`J^T m` of a call, for each of its inputs."""
-    with torch.enable_grad():
-        leaves = [x.detach().requires_grad_() for x in inputs]
-        y = node.compute(run, *leaves)  # type: ignore[arg-type]
-        return torch.autograd.grad(y, leaves, m)

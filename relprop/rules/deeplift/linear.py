@@ -1,0 +1,201 @@
+"""DeepLIFT through what is linear: differences add up by themselves (Shrikumar et al. 2017).
+
+In parts, a layer with weights has `P = W+ d+ + W- d-` and `N = W- d+ + W+ d-` (sec. 3.5.1). Both
+are sums of two products, `W d` and `|W| |d|`, and so is the way back.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed
+from relprop.graph.node import Value, sum_to
+from relprop.graph.nonlinear import Cat, Product, Sum
+from relprop.rules.deeplift.multiplier import (
+    DifferenceContext,
+    DifferenceRule,
+    Multiplier,
+    Parts,
+    scaled_parts,
+)
+
+
+def magnitude(w: Tensor) -> Tensor:
+    """`|W|`."""
+    return w.abs()
+
+
+class Linear(DifferenceRule):
+    """A layer with weights: `m_x = W^T m`; the bias has no part in a difference."""
+
+    def keeps_for_parts(self, node: Convolution | Dense) -> tuple[Value, ...]:
+        """The layer's input."""
+        return node.inputs
+
+    def parts(self, node: Convolution | Dense, context: DifferenceContext) -> Parts:
+        """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`."""
+        d, run = context.difference(node.inputs[0]), context.x
+        assert node.weight is not None
+        total = node.apply(run, d, run.constants[node.weight])
+        size = node.apply(run, d.abs(), run.constants.derive(node.weight, magnitude))
+        # Rounding may leave a part that is 0 with the sign of the other.
+        return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
+
+    def backward(
+        self, node: Convolution | Dense, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier]:
+        """1B; for a pair 2B: `m_x = W^T u + sign(d) |W|^T v`, `u, v = (m+ ± m-) / 2`."""
+        run = context.x
+        assert node.weight is not None
+        shape, weight = run.shapes[node.inputs[0]], run.constants[node.weight]
+        if m.negative is None:
+            return (Multiplier(node.transpose(run, m.positive, shape, weight)),)
+        u, v = (m.positive + m.negative) / 2, (m.positive - m.negative) / 2
+        size = node.transpose(run, v, shape, run.constants.derive(node.weight, magnitude))
+        d = context.difference(node.inputs[0])
+        return (Multiplier(node.transpose(run, u, shape, weight) + d.sign() * size),)
+
+
+class Through(DifferenceRule):
+    """A linear operator without negative weights: average pools, views, slices, interpolation."""
+
+    passes_parts = True
+
+    def keeps_for_parts(self, node: Fixed) -> tuple[Value, ...]:
+        """Nothing: the parts below are enough."""
+        return ()
+
+    def parts(self, node: Fixed, context: DifferenceContext) -> Parts:
+        """Each part goes the same way."""
+        P, N = context.parts(node.inputs[0])
+        return node.apply(context.x, P, None), node.apply(context.x, N, None)
+
+    def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
+        """Each multiplier goes the same way back."""
+        shape = context.x.shapes[node.inputs[0]]
+        return (m.each(lambda t: node.transpose(context.x, t, shape, None)),)
+
+
+class Unsigned(DifferenceRule):
+    """A linear operator with negative weights that are not known, such as bicubic interpolation."""
+
+    def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
+        """1B."""
+        one, shape = self.single(node, context, m), context.x.shapes[node.inputs[0]]
+        return (Multiplier(node.transpose(context.x, one, shape, None)),)
+
+
+class Scale(DifferenceRule):
+    """`z = w x + b`, element by element; a negative w swaps the parts."""
+
+    passes_parts = True
+
+    def keeps_for_parts(self, node: Affine) -> tuple[Value, ...]:
+        """Nothing: the parts below are enough."""
+        return ()
+
+    def parts(self, node: Affine, context: DifferenceContext) -> Parts:
+        """`P_z = w+ P + w- N`, `N_z = w+ N + w- P`."""
+        w, parts = context.x.constant(node.weight), context.parts(node.inputs[0])
+        return parts if w is None else scaled_parts(w, parts)
+
+    def backward(
+        self, node: Affine, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier]:
+        """`m+_x = w+ m+ + w- m-`, `m-_x = w+ m- + w- m+`."""
+        w, shape = context.x.constant(node.weight), context.x.shapes[node.inputs[0]]
+        m = m if w is None else m.scaled(w)
+        return (m.each(lambda t: sum_to(t, shape)),)
+
+
+class Add(DifferenceRule):
+    """`z = a + alpha b`: each branch keeps the multiplier."""
+
+    passes_parts = True
+
+    def keeps_for_parts(self, node: Sum) -> tuple[Value, ...]:
+        """Nothing: the parts below are enough."""
+        return ()
+
+    def parts(self, node: Sum, context: DifferenceContext) -> Parts:
+        """The branches' parts, added."""
+        a = context.parts(node.inputs[0])
+        b = scaled_parts(node.alpha, context.parts(node.inputs[1]))
+        return a[0] + b[0], a[1] + b[1]
+
+    def backward(
+        self, node: Sum, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier, ...]:
+        """`m_a = m`, `m_b = alpha m`."""
+        a, b = (context.x.shapes[value] for value in node.inputs)
+        scaled = m if node.alpha == 1 else m.scaled(node.alpha)
+        return m.each(lambda t: sum_to(t, a)), scaled.each(lambda t: sum_to(t, b))
+
+
+class Part(DifferenceRule):
+    """A concatenation: each part keeps its own."""
+
+    passes_parts = True
+
+    def keeps_for_parts(self, node: Cat) -> tuple[Value, ...]:
+        """Nothing: the parts below are enough."""
+        return ()
+
+    def parts(self, node: Cat, context: DifferenceContext) -> Parts:
+        """The parts side by side."""
+        P, N = zip(*(context.parts(value) for value in node.inputs), strict=True)
+        return node.compute(context.x, *P), node.compute(context.x, *N)
+
+    def backward(
+        self, node: Cat, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier, ...]:
+        """Slices of the multiplier."""
+        sizes = [context.x.shapes[value][node.dim] for value in node.inputs]
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+
+        def part(start: int, size: int) -> Multiplier:
+            return m.each(lambda t: t.narrow(node.dim, start, size))
+
+        return tuple(map(part, starts, sizes))
+
+
+class Midpoint(DifferenceRule):
+    """A product, as a game of two players: `a b - a0 b0 = (a - a0)(b + b0)/2 + (b - b0)(a + a0)/2`.
+
+    Both terms are Shapley values. The parts are the terms by their signs.
+    """
+
+    def keeps(self, node: Product) -> tuple[Value, ...]:
+        """Both factors."""
+        return node.inputs
+
+    def keeps_for_parts(self, node: Product) -> tuple[Value, ...]:
+        """Nothing more."""
+        return ()
+
+    def _middle(self, node: Product, context: DifferenceContext) -> tuple[Tensor, Tensor]:
+        a, b = ((context.x.values[v] + context.x0.values[v]) / 2 for v in node.inputs)
+        return a, b
+
+    def parts(self, node: Product, context: DifferenceContext) -> Parts:
+        """`P` and `N` of each term, added."""
+        a, b = self._middle(node, context)
+        d_a, d_b = (context.difference(value) for value in node.inputs)
+        terms = d_a * b, d_b * a
+        return (
+            terms[0].clamp(min=0) + terms[1].clamp(min=0),
+            terms[0].clamp(max=0) + terms[1].clamp(max=0),
+        )
+
+    def backward(
+        self, node: Product, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier, ...]:
+        """`m_a = m (b + b0) / 2`, `m_b = m (a + a0) / 2`, m that of the term's sign."""
+        a, b = self._middle(node, context)
+        shapes = [context.x.shapes[value] for value in node.inputs]
+        if m.negative is None:
+            m_a, m_b = m.positive, m.positive
+        else:
+            d_a, d_b = (context.difference(value) for value in node.inputs)
+            m_a, m_b = m.along(d_a * b), m.along(d_b * a)
+        return Multiplier(sum_to(m_a * b, shapes[0])), Multiplier(sum_to(m_b * a, shapes[1]))

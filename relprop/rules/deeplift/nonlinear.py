@@ -1,0 +1,134 @@
+"""DeepLIFT through activation functions and max pools (Shrikumar et al. 2017, sec. 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from relprop import ops
+from relprop.graph.node import Call, Value
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, MaxPool
+from relprop.rules.deeplift.multiplier import (
+    DifferenceContext,
+    DifferenceRule,
+    Multiplier,
+    Parts,
+    scaled_parts,
+)
+from relprop.rules.support import transposed_jacobian, winner
+
+
+class Rescale(DifferenceRule):
+    """`m_x = m_y (f(x) - f(x0)) / (x - x0)`; where x is next to x0, `f'` (sec. 3.5.2)."""
+
+    passes_parts = True
+
+    def keeps(self, node: Activation) -> tuple[Value, ...]:
+        """The function's input."""
+        return node.inputs
+
+    def keeps_for_parts(self, node: Activation) -> tuple[Value, ...]:
+        """Nothing more."""
+        return ()
+
+    def _times_slope(
+        self, node: Activation, context: DifferenceContext
+    ) -> Callable[[Tensor], Tensor]:
+        (value,) = node.inputs
+        x, x0 = context.x.values[value], context.x0.values[value]
+
+        def times_slope(m: Tensor) -> Tensor:
+            return ops.rescale(m, x, x0, activation=node.name, parameters=node.parameters)
+
+        return times_slope
+
+    def parts(self, node: Activation, context: DifferenceContext) -> Parts:
+        """Both parts of the input, scaled alike."""
+        P, N = context.parts(node.inputs[0])
+        slope = self._times_slope(node, context)(torch.ones_like(P))
+        return scaled_parts(slope, (P, N))
+
+    def backward(
+        self, node: Activation, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier]:
+        """One elementwise pass."""
+        times_slope = self._times_slope(node, context)
+        if m.negative is None:
+            return (Multiplier(times_slope(m.positive)),)
+        return (m.scaled(times_slope(torch.ones_like(m.positive))),)
+
+
+class RevealCancel(DifferenceRule):
+    """`m+ = m_y+ y+ / P`, `m- = m_y- y- / N`: each part by its own effect (sec. 3.5.3).
+
+    `y+` is what P does, averaged over N being there or not, and `y-` what N does.
+    """
+
+    passes_parts = True
+
+    def keeps(self, node: Activation) -> tuple[Value, ...]:
+        """The function's input, of which the baseline's value is read."""
+        return node.inputs
+
+    def keeps_for_parts(self, node: Activation) -> tuple[Value, ...]:
+        """Nothing more."""
+        return ()
+
+    def parts(self, node: Activation, context: DifferenceContext) -> Parts:
+        """`y+, y-`."""
+        (value,) = node.inputs
+        P, N = context.parts(value)
+        return ops.reveal_cancel_parts(
+            P, N, context.x0.values[value], activation=node.name, parameters=node.parameters
+        )
+
+    def backward(
+        self, node: Activation, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier]:
+        """One elementwise pass over both parts."""
+        (value,) = node.inputs
+        P, N = context.parts(value)
+        positive, negative = ops.reveal_cancel(
+            m.positive,
+            m.other,
+            P,
+            N,
+            context.x0.values[value],
+            activation=node.name,
+            parameters=node.parameters,
+        )
+        return (Multiplier(positive, negative),)
+
+
+class Winner(DifferenceRule):
+    """A max pool: the winner of each window, in x or in x0, takes the whole difference."""
+
+    def keeps(self, node: MaxPool | AdaptiveMaxPool) -> tuple[Value, ...]:
+        """The pool's input."""
+        return node.inputs
+
+    def backward(
+        self, node: MaxPool | AdaptiveMaxPool, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier]:
+        """See `relprop.ops.max_pool_winner`."""
+        (value,) = node.inputs
+        one = self.single(node, context, m)
+        return (Multiplier(winner(node, one, context.x.values[value], context.x0.values[value])),)
+
+
+class Gradient(DifferenceRule):
+    """An operator without a rule, crossed by its gradient at x: sums to nothing in particular."""
+
+    def keeps(self, node: Call) -> tuple[Value, ...]:
+        """The operator's inputs."""
+        return node.inputs
+
+    def backward(
+        self, node: Call, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier, ...]:
+        """`J^T m`."""
+        inputs = [context.x.values[value] for value in node.inputs]
+        one = self.single(node, context, m)
+        return tuple(map(Multiplier, transposed_jacobian(node, context.x, inputs, one)))

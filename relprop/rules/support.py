@@ -1,0 +1,79 @@
+"""What the rules of all methods share: choosing from tables, and what no rule covers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relprop import ops
+from relprop.errors import InvalidInputError, UnsupportedOperatorError
+from relprop.graph.node import Call, Graph, Run
+from relprop.graph.nonlinear import AdaptiveMaxPool, MaxPool, Opaque
+
+Rule = Any  # a `Crossing` of the sweep
+
+
+def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
+    """`table[name]`, or a sentence that lists the names there are."""
+    try:
+        return table[name]
+    except (KeyError, TypeError):
+        names = ", ".join(f"'{known}'" for known in table)
+        raise InvalidInputError(f"{what} must be one of {names}; got {name!r}") from None
+
+
+def require_supported(
+    graph: Graph, unsupported: str, refused: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Raise for the operators that no rule covers, unless the user chose their gradient.
+
+    `refused` are operators that this method cannot explain, although their steps have rules; and
+    what to do about each.
+    """
+    for node in graph.nodes:
+        if node.part_of in refused:
+            raise UnsupportedOperatorError(
+                f"operator '{node.part_of}' in {node.where} is not supported by this method: "
+                f"{refused[node.part_of]}"
+            )
+    if unsupported == "gradient":
+        return
+    for node in graph.nodes:
+        if isinstance(node, Opaque):
+            raise UnsupportedOperatorError(
+                f"operator '{node.label}' in {node.where} is not supported: {node.reason}; replace "
+                "it, or pass unsupported='gradient' to cross it by its gradient (relevance is then "
+                "not conserved)"
+            )
+
+
+def transposed_jacobian(
+    node: Call, run: Run, inputs: Sequence[Tensor], m: Tensor
+) -> tuple[Tensor, ...]:
+    """`J^T m` of a call, for each of its inputs."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        y = node.compute(run, *leaves)
+        return torch.autograd.grad(y, leaves, m)
+
+
+def winner(
+    node: MaxPool | AdaptiveMaxPool, multiplier: Tensor, x: Tensor, x0: Tensor | None = None
+) -> Tensor:
+    """The multipliers of a max pool's input where the winner takes all."""
+    if isinstance(node, AdaptiveMaxPool):
+        return ops.adaptive_max_pool_winner(multiplier, x, x0)
+    return ops.max_pool_winner(
+        multiplier,
+        x,
+        x0,
+        kernel_size=node.kernel_size,
+        stride=node.stride,
+        padding=node.padding,
+        dilation=node.dilation,
+        ceil_mode=node.ceil_mode,
+    )
