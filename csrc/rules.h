@@ -31,24 +31,31 @@ RELPROP_HD T stabilized_ratio(T R, T d, T epsilon) {
 // The distance h from the baseline at which a smooth function's secant gives way to its derivative.
 //
 // f(x) and f(x0) are each rounded by about eps, so the secant is off by eps / h at distance h. The
-// derivative at the midpoint is off by h^2 / 24 * f'''. The two meet at h = cbrt(24 * eps).
+// derivative at the midpoint is off by h^2 / 24 * f'''. The two meet at h = cbrt(24 * eps), for an
+// f whose values and bends are about 1; for others, f's reach says how many times h it is.
 template <typename T>
 T rescale_threshold() {
   return T(std::cbrt(24 * double(std::numeric_limits<T>::epsilon())));
 }
 
-// DeepLIFT's Rescale rule (Shrikumar et al. 2017): (f(x) - f(x0)) / (x - x0).
+// The slope of f from x0 to x = x0 + step: the secant, or close to x0, the midpoint's derivative.
 //
-// A piecewise linear f keeps the secant up to x = x0, where it takes f'(x): its secant is as exact
-// as the subtraction beneath it, while the derivative would miss a kink between x0 and x.
+// What "close" means is for f to say: a piecewise linear f keeps the secant up to x = x0, as its
+// secant is as exact as the subtraction beneath it, while the derivative would miss a kink between
+// x0 and x. step may differ from x - x0 by how much x was rounded; it may be lost in it altogether.
+template <typename F, typename T>
+RELPROP_HD T slope_between(const F& f, T x0, T f_x0, T x, T f_x, T step, T h) {
+  const T difference = x - x0;
+  const T secant = (f_x - f_x0) / difference;
+  const T derivative = f.derivative(x0 + step / T(2));
+  const bool within_reach = F::kSmooth && magnitude(difference) <= h * f.reach(x0, x);
+  return within_reach || difference == T(0) ? derivative : secant;
+}
+
+// DeepLIFT's Rescale rule (Shrikumar et al. 2017): (f(x) - f(x0)) / (x - x0).
 template <typename F, typename T>
 RELPROP_HD T rescale_slope(const F& f, T x, T x0, T h) {
-  const T difference = x - x0;
-  const T distance = difference < T(0) ? -difference : difference;
-  const T secant = (f.f(x) - f.f(x0)) / difference;
-  const T derivative = f.derivative((x + x0) / T(2));
-  const bool close = F::kSmooth ? distance < h : distance == T(0);
-  return close ? derivative : secant;
+  return slope_between(f, x0, f.f(x0), x, f.f(x), x - x0, h);
 }
 
 // torch's rule for the maximum of a window, in scan order: the first maximum wins, NaN beats all.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .activations import BY_CODE
+from .activations import BY_CODE, Activation
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -48,11 +48,8 @@ def rescale(
     """``m_x = m_y * (f(x) - f(x0)) / (x - x0)``; close to x0, ``m_y * f'((x + x0) / 2)``."""
     function = BY_CODE[activation]
     m, a, b = _accumulate(multiplier), _accumulate(x), _accumulate(x0)
-    difference = a - b
-    secant = (function.f(a, parameters) - function.f(b, parameters)) / difference
-    h = (24 * torch.finfo(a.dtype).eps) ** (1 / 3)
-    close = difference.abs() < h if function.smooth else difference == 0
-    slope = torch.where(close, function.derivative((a + b) / 2, parameters), secant)
+    f_a, f_b = function.f(a, parameters), function.f(b, parameters)
+    slope = _slope_between(function, parameters, (b, f_b), (a, f_a), a - b)
     return _like(x, m * slope)
 
 
@@ -100,6 +97,25 @@ def adaptive_max_pool_winner(multiplier: Tensor, x: Tensor, x0: Tensor | None) -
     x_winners = pool(_volume(x))
     x0_winners = None if x0 is None else pool(_volume(x0))
     return _winner(multiplier, x, x0, x_winners, x0_winners)
+
+
+def _slope_between(
+    function: Activation,
+    parameters: Sequence[float],
+    start: tuple[Tensor, Tensor],
+    end: tuple[Tensor, Tensor],
+    step: Tensor,
+) -> Tensor:
+    """The slope of f from x0 to x, given ``(x0, f(x0))``, ``(x, f(x))`` and x - x0 unrounded."""
+    (x0, f_x0), (x, f_x) = start, end
+    difference = x - x0
+    close = difference == 0
+    if function.smooth:
+        reach = 1 if function.reach is None else function.reach(x0, x, parameters)
+        h = (24 * torch.finfo(x.dtype).eps) ** (1 / 3)
+        close = close | (difference.abs() <= h * reach)
+    derivative = function.derivative(x0 + step / 2, parameters)
+    return torch.where(close, derivative, (f_x - f_x0) / difference)
 
 
 def _winner(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from operator_formulas import FUNCTIONS
+from function_formulas import FUNCTIONS
 from torch import Tensor
 
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last

@@ -5,49 +5,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from function_formulas import slope, value
 from torch import Tensor
-
-FUNCTIONS: dict[str, Callable[..., float]] = {
-    "identity": lambda x: x,
-    "relu": lambda x: max(x, 0.0),
-    "hardtanh": lambda x, low, high: min(max(x, low), high),
-    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
-    "tanh": math.tanh,
-}
-
-# torch's derivative at a point; what a secant tends to.
-DERIVATIVES: dict[str, Callable[..., float]] = {
-    "identity": lambda x: 1.0,
-    "relu": lambda x: float(x > 0),
-    "hardtanh": lambda x, low, high: float(low < x < high),
-    "sigmoid": lambda x: 0.25 / math.cosh(x / 2) ** 2,
-    "tanh": lambda x: 1 / math.cosh(x) ** 2,
-}
-
-# f(x) - f(r) without cancellation, by the addition theorems.
-DIFFERENCES: dict[str, Callable[[float, float], float]] = {
-    "sigmoid": lambda x, r: math.sinh((x - r) / 2) / (2 * math.cosh(x / 2) * math.cosh(r / 2)),
-    "tanh": lambda x, r: math.sinh(x - r) / (math.cosh(x) * math.cosh(r)),
-}
-
-PARAMETERS = {"hardtanh": (-0.5, 0.75)}
-
-
-def difference(activation: str, x: float, r: float) -> float:
-    if activation in DIFFERENCES:
-        return DIFFERENCES[activation](x, r)
-    f, p = FUNCTIONS[activation], PARAMETERS.get(activation, ())
-    return f(x, *p) - f(r, *p)
 
 
 def rescale(multiplier: Tensor, x: Tensor, x0: Tensor, activation: str) -> Tensor:
     """Shrikumar et al. 2017: m_x = m_y * (delta y / delta x)."""
-    p = PARAMETERS.get(activation, ())
     result = torch.empty(x.shape, dtype=torch.float64)
     for place in itertools.product(*map(range, x.shape)):
         a, b = x[place].item(), x0.expand_as(x)[place].item()
-        slope = DERIVATIVES[activation](a, *p) if a == b else difference(activation, a, b) / (a - b)
-        result[place] = multiplier[place].item() * slope
+        result[place] = multiplier[place].item() * slope(activation, b, a)
     return result
 
 
@@ -62,12 +29,11 @@ def lrp_ratio(
     activation: str,
 ) -> Tensor:
     """Bach et al. 2015, eq. 60: R_j / (z_j + epsilon * sign(z_j))."""
-    f, p = FUNCTIONS[activation], PARAMETERS.get(activation, ())
     result = torch.empty(z.shape, dtype=torch.float64)
     for place in itertools.product(*map(range, z.shape)):
         R = 0.0
         if multiplier is not None:
-            R += multiplier[place].item() * f(z[place].item(), *p)
+            R += multiplier[place].item() * float(value(activation, z[place].item()))
         if amount is not None:
             R += amount[place].item()
         d = (z if denominator is None else denominator)[place].item()

@@ -11,6 +11,7 @@ import operator_formulas as formulas
 import pytest
 import torch
 from agreement import assert_close
+from function_formulas import PARAMETERS, inside
 from operator_cases import CHANNELS_LAST, CONTIGUOUS, NAMES
 from torch import Tensor
 from torch.nn import functional
@@ -38,7 +39,7 @@ def pointer(t: Tensor | None) -> ctypes.c_void_p:
 
 
 def parameters(activation: str) -> Any:
-    values = formulas.PARAMETERS.get(activation, ())
+    values = PARAMETERS.get(activation, ())
     return (ctypes.c_double * 4)(*values)
 
 
@@ -47,8 +48,8 @@ def parameters(activation: str) -> Any:
 @pytest.mark.parametrize(("count", "period"), [(1, 1), (36, 36), (151, 151), (52, 4), (51, 3)])
 def test_rescale(kernels: ctypes.CDLL, activation: str, pack: int, count: int, period: int) -> None:
     m, x = torch.randn(2, count)
-    x, m = x.clone(), m.clone()
-    x0, m_x = torch.randn(period), torch.full((count,), float("nan"))
+    x, m = inside(activation, x).clone(), m.clone()
+    x0, m_x = inside(activation, torch.randn(period)), torch.full((count,), float("nan"))
     code = ACTIVATIONS[activation].code
     kernels.rescale(
         pack, pointer(m), pointer(x), pointer(x0), pointer(m_x), ctypes.c_int64(count),
@@ -69,11 +70,11 @@ def test_lrp_ratio(
     channels: int,
     inner: int,
 ) -> None:
-    z = torch.randn(3, channels, inner)
+    z = inside(activation, torch.randn(3, channels, inner))
     m, amount, d = (torch.randn_like(z) if g else None for g in given[:3])
     bias = torch.randn(channels) if given[3] else None
     s = torch.full_like(z, float("nan"))
-    code, p = ACTIVATIONS[activation].code, list(formulas.PARAMETERS.get(activation, ()))
+    code, p = ACTIVATIONS[activation].code, list(PARAMETERS.get(activation, ()))
     kernels.lrp_ratio(
         pack, *map(pointer, (m, amount, z, d, bias, s)),
         *map(ctypes.c_int64, (z.numel(), inner, channels)),

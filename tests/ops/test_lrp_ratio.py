@@ -5,6 +5,7 @@ import operator_formulas as formulas
 import pytest
 import torch
 from agreement import assert_as_accurate, assert_close, assert_same
+from function_formulas import PARAMETERS, inside
 from operator_cases import CHANNELS_LAST, CONTIGUOUS, DTYPES, NAMES, SLICES
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def arguments(
     """Random multiplier, amount, denominator and bias for z, where given."""
     shaped = [torch.randn_like(z) if g else None for g in given[:3]]
     bias = torch.randn(z.shape[channel_dim], dtype=z.dtype, device=z.device)
-    p = list(formulas.PARAMETERS.get(activation, ()))
+    p = list(PARAMETERS.get(activation, ()))
     return (
         shaped[0],
         shaped[1],
@@ -42,7 +43,7 @@ EVERY_CHOICE = [g for g in itertools.product((True, False), repeat=4) if g[0] or
 def test_formula_of_bach_holds(
     name: str, activation: str, given: tuple[bool, bool, bool, bool], device: torch.device
 ) -> None:
-    z = torch.randn(2, 3, 4, 5, dtype=torch.float64, device=device)
+    z = inside(activation, torch.randn(2, 3, 4, 5, dtype=torch.float64, device=device))
     a = arguments(z, activation, given=given)
     expected = formulas.lrp_ratio(*a[:7], activation)
     assert_close(IMPLEMENTATIONS[name](*a), expected, 1e-14)
@@ -59,7 +60,8 @@ def test_kernel_equals_reference(
     given: tuple[bool, bool, bool, bool],
     device: torch.device,
 ) -> None:
-    z = torch.randn(3, 5, 17, 13, dtype=dtype, device=device).to(memory_format=memory_format)
+    z = inside(activation, torch.randn(3, 5, 17, 13, dtype=dtype, device=device))
+    z = z.to(memory_format=memory_format)
     a = arguments(z, activation, given=given)
     assert_same(torch.ops.relprop.lrp_ratio(*a), reference.lrp_ratio(*a))
 
@@ -98,7 +100,7 @@ def test_slices_are_read_as_they_lie(slice_name: str, operand: str, device: torc
 
 @pytest.mark.parametrize("activation", NAMES)
 def test_float32_is_as_accurate_as_plain_torch(activation: str, device: torch.device) -> None:
-    z = torch.randn(3, 16, 33, 33, device=device)
+    z = inside(activation, torch.randn(3, 16, 33, 33, device=device))
     a = arguments(z, activation, given=(True, True, False, True))
     wide = [t.double() if isinstance(t, Tensor) else t for t in a]
     assert_as_accurate(

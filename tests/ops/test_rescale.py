@@ -2,6 +2,7 @@ import operator_formulas as formulas
 import pytest
 import torch
 from agreement import assert_as_accurate, assert_close, assert_same
+from function_formulas import KINKS, PARAMETERS, TORCH, inside
 from operator_cases import CHANNELS_LAST, CONTIGUOUS, DTYPES, NAMES, SLICES
 from torch import Tensor
 
@@ -16,7 +17,7 @@ def threshold(dtype: torch.dtype) -> float:
 
 
 def code_and_parameters(activation: str) -> tuple[int, list[float]]:
-    return ACTIVATIONS[activation].code, list(formulas.PARAMETERS.get(activation, ()))
+    return ACTIVATIONS[activation].code, list(PARAMETERS.get(activation, ()))
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -25,8 +26,8 @@ def code_and_parameters(activation: str) -> tuple[int, list[float]]:
 def test_formula_of_shrikumar_holds_at_every_distance(
     name: str, activation: str, distance: float, device: torch.device
 ) -> None:
-    x = 2 * torch.randn(2, 3, 50, dtype=torch.float64, device=device)
-    x0 = x + distance * torch.randn_like(x)
+    x = inside(activation, 2 * torch.randn(2, 3, 50, dtype=torch.float64, device=device))
+    x0 = inside(activation, x + distance * torch.randn_like(x))
     m = torch.randn_like(x)
     actual = IMPLEMENTATIONS[name](m, x, x0, *code_and_parameters(activation))
     h = threshold(torch.float64)
@@ -48,28 +49,34 @@ def test_slope_loses_at_most_a_third_of_the_digits_where_secant_meets_derivative
         assert_close(slope, exact, h * h / 4)
 
 
-@pytest.mark.parametrize(
-    ("activation", "kinks"), [("relu", (0.0,)), ("hardtanh", (-1.0, 1.0)), ("identity", (0.0,))]
-)
-def test_derivative_at_a_kink_is_the_one_of_autograd(
-    activation: str, kinks: tuple[float, ...], device: torch.device
-) -> None:
-    x = torch.tensor(kinks, device=device, requires_grad=True)
-    functions = {
-        "relu": torch.relu,
-        "hardtanh": torch.nn.functional.hardtanh,
-        "identity": torch.clone,
-    }
-    (gradient,) = torch.autograd.grad(functions[activation](x).sum(), x)
+@pytest.mark.parametrize("activation", KINKS)
+def test_derivative_at_a_kink_is_the_one_of_autograd(activation: str, device: torch.device) -> None:
+    p = PARAMETERS.get(activation, ())
+    x = torch.tensor(KINKS[activation], device=device, requires_grad=True)
+    (gradient,) = torch.autograd.grad(TORCH[activation](x, *p).sum(), x)
     x = x.detach()
-    assert torch.equal(rescale(torch.ones_like(x), x, x, activation=activation), gradient)
+    slope = rescale(torch.ones_like(x), x, x, activation=activation, parameters=p)
+    torch.testing.assert_close(slope, gradient)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("activation", KINKS)
+@pytest.mark.parametrize("distance", [1e-3, 1e-6, 1e-9])
+def test_no_kink_is_missed_between_two_numbers(
+    name: str, activation: str, distance: float, device: torch.device
+) -> None:
+    kinks = torch.tensor(KINKS[activation], dtype=torch.float64, device=device)
+    x, x0 = kinks + distance, kinks - distance / 3
+    m = torch.ones_like(x)
+    actual = IMPLEMENTATIONS[name](m, x, x0, *code_and_parameters(activation))
+    assert_close(distance * actual, distance * formulas.rescale(m, x, x0, activation), 1e-15)
 
 
 @pytest.mark.parametrize("activation", NAMES)
 def test_multiplier_times_difference_sums_to_difference_of_outputs(
     activation: str, device: torch.device
 ) -> None:
-    x, x0 = torch.randn(2, 5, 40, dtype=torch.float64, device=device)
+    x, x0 = inside(activation, torch.randn(2, 5, 40, dtype=torch.float64, device=device))
     m_x = rescale(torch.ones_like(x), x, x0, activation=activation)
     f, p = ACTIVATIONS[activation].f, list(ACTIVATIONS[activation].defaults.values())
     assert_close(m_x * (x - x0), f(x, p) - f(x0, p), 1e-14)
@@ -86,7 +93,7 @@ def test_kernel_equals_reference(
     common_baseline: bool,
     device: torch.device,
 ) -> None:
-    x, x0, m = torch.randn(3, 3, 5, 17, 13, dtype=dtype, device=device)
+    x, x0, m = inside(activation, torch.randn(3, 3, 5, 17, 13, dtype=dtype, device=device))
     x, x0, m = (t.to(memory_format=memory_format) for t in (x, x0, m))
     x0 = x0[:1] if common_baseline else x0
     a = (m, x, x0, *code_and_parameters(activation))
@@ -129,14 +136,37 @@ def test_float32_is_as_accurate_as_plain_torch(activation: str, device: torch.de
     )
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
-def test_sigmoid_and_tanh_are_right_far_from_zero(activation: str, device: torch.device) -> None:
-    x = torch.tensor([-90.0, -20.0, -1e-6, 1e-6, 20.0, 90.0, -1e30, 1e30], device=device)
-    m_x = rescale(torch.ones_like(x), x, torch.zeros_like(x), activation=activation)
-    f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}[activation]
-    wide = x.double()
-    exact = (f(wide) - f(torch.zeros_like(wide))) / wide
-    assert_close(m_x, exact, 1e-6)
+FAR = [-90.0, -20.0, -1e-6, 1e-6, 20.0, 90.0, -800.0, 800.0, -1e30, 1e30]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("activation", NAMES)
+def test_slope_is_right_far_from_zero(
+    activation: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    x = inside(activation, torch.tensor(FAR, dtype=dtype, device=device))
+    p = PARAMETERS.get(activation, ())
+    x0 = torch.full_like(x, 0.25)
+    y, y0 = (TORCH[activation](t, *p) for t in (x, x0))
+    m_x = rescale(torch.ones_like(x), x, x0, activation=activation, parameters=p)
+    known = y.isfinite()
+    assert_close(m_x[known], ((y - y0) / (x - x0))[known], 1e-6)
+    assert not m_x.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("activation", NAMES)
+def test_far_input_that_did_not_change_keeps_the_gradient(
+    activation: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    x = inside(activation, torch.tensor(FAR, dtype=dtype, device=device)).requires_grad_()
+    p = PARAMETERS.get(activation, ())
+    (gradient,) = torch.autograd.grad(TORCH[activation](x, *p).sum(), x)
+    x = x.detach()
+    m_x = rescale(torch.ones_like(x), x, x, activation=activation, parameters=p)
+    assert not m_x.isnan().any()
+    known = gradient.isfinite()  # torch gives nan where a cube or an exponential overflows
+    torch.testing.assert_close(m_x[known], gradient[known])
 
 
 def test_example_without_difference_keeps_the_gradient(device: torch.device) -> None:
