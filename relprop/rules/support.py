@@ -67,13 +67,10 @@ def winner(
     """The multipliers of a max pool's input where the winner takes all."""
     if isinstance(node, AdaptiveMaxPool):
         return ops.adaptive_max_pool_winner(multiplier, x, x0)
-    return ops.max_pool_winner(
-        multiplier,
-        x,
-        x0,
-        kernel_size=node.kernel_size,
-        stride=node.stride,
-        padding=node.padding,
-        dilation=node.dilation,
-        ceil_mode=node.ceil_mode,
-    )
+    return ops.max_pool_winner(multiplier, x, x0, **windows(node))
+
+
+def windows(node: MaxPool) -> dict[str, Any]:
+    """A pool's geometry, as the operators of `relprop.ops` take it."""
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    return {name: getattr(node, name) for name in names}

@@ -41,7 +41,10 @@ ACTIVATION_RULES: dict[str, DifferenceRule] = {
 }
 #: What `rule=` may name: a rule for all activation functions, or a preset that chooses.
 RULE_NAMES = (*ACTIVATION_RULES, "genomics")
-MAX_POOL_RULES: dict[str, DifferenceRule] = {"winner": nonlinear.Winner()}
+MAX_POOL_RULES: dict[str, DifferenceRule] = {
+    "winner": nonlinear.Winner(),
+    "shapley": nonlinear.Shapley(),
+}
 
 
 def check_rule(rule: RuleChoice) -> RuleChoice:
@@ -84,7 +87,13 @@ def difference_rules(graph: Graph, rule: RuleChoice, max_pool: str) -> list[Rule
 def activation_rule(
     node: Activation, rule: RuleChoice, producers: Mapping[Value, Node]
 ) -> DifferenceRule:
-    """The rule that the user chose for one activation function; Rescale where no pattern fits."""
+    """The rule that the user chose for one activation function; Rescale where no pattern fits.
+
+    RevealCancel asks what a function does where only one part of a change has happened: those that
+    are not defined everywhere (logarithms, roots, quotients) keep to Rescale.
+    """
+    if not _defined_everywhere(node):
+        return ACTIVATION_RULES["rescale"]
     if callable(rule):
         name = rule(node)
     elif isinstance(rule, Mapping):
@@ -100,6 +109,13 @@ def activation_rule(
             f"{', '.join(map(repr, ACTIVATION_RULES))}; got {name!r}"
         )
     return ACTIVATION_RULES[name]
+
+
+def _defined_everywhere(node: Activation) -> bool:
+    if node.name == "pow":
+        (exponent,) = node.parameters
+        return exponent >= 0 and exponent == int(exponent)
+    return node.name not in ("log", "sqrt")
 
 
 def _fits(pattern: str, node: Node) -> bool:

@@ -17,7 +17,7 @@ from relprop.rules.deeplift.multiplier import (
     Parts,
     scaled_parts,
 )
-from relprop.rules.support import transposed_jacobian, winner
+from relprop.rules.support import transposed_jacobian, windows, winner
 
 
 class Rescale(DifferenceRule):
@@ -116,6 +116,44 @@ class Winner(DifferenceRule):
         (value,) = node.inputs
         one = self.single(node, context, m)
         return (Multiplier(winner(node, one, context.x.values[value], context.x0.values[value])),)
+
+
+class Shapley(DifferenceRule):
+    """A max pool: each input of a window gets its Shapley value, of all orders of arrival.
+
+    The parts of a window's difference are the values of what rose and of what fell.
+    """
+
+    passes_parts = False
+
+    def keeps(self, node: MaxPool | AdaptiveMaxPool) -> tuple[Value, ...]:
+        """The pool's input."""
+        return node.inputs
+
+    def keeps_for_parts(self, node: MaxPool | AdaptiveMaxPool) -> tuple[Value, ...]:
+        """Nothing more."""
+        return ()
+
+    def parts(self, node: MaxPool | AdaptiveMaxPool, context: DifferenceContext) -> Parts:
+        """See `relprop.ops.max_pool_shapley_parts`."""
+        (value,) = node.inputs
+        x, x0 = context.x.values[value], context.x0.values[value]
+        if isinstance(node, AdaptiveMaxPool):
+            size = context.x.shapes[node.output][2:]
+            return ops.adaptive_max_pool_shapley_parts(x, x0, output_size=size)
+        return ops.max_pool_shapley_parts(x, x0, **windows(node))
+
+    def backward(
+        self, node: MaxPool | AdaptiveMaxPool, context: DifferenceContext, m: Multiplier
+    ) -> tuple[Multiplier]:
+        """See `relprop.ops.max_pool_shapley`."""
+        (value,) = node.inputs
+        x, x0 = context.x.values[value], context.x0.values[value]
+        if isinstance(node, AdaptiveMaxPool):
+            return (Multiplier(ops.adaptive_max_pool_shapley(m.positive, m.negative, x, x0)),)
+        return (
+            Multiplier(ops.max_pool_shapley(m.positive, m.negative, x, x0, **windows(node))),
+        )
 
 
 class Gradient(DifferenceRule):
