@@ -58,14 +58,39 @@ inline PoolOperands pool_operands(const Tensor& multiplier, const Tensor& x,
   return o;
 }
 
-// The result, in the memory format of x also where x had to be copied to be read.
-inline Tensor like_input(const PoolOperands& o, const Tensor& x) {
-  if (o.x.get() == x.get()) return o.m_x;
+// The result m_x, in the memory format of x also where x had to be copied to be read.
+inline Tensor like_input(const Tensor& read, const Tensor& m_x, const Tensor& x) {
+  if (read.get() == x.get()) return m_x;
   Tensor result = torch::stable::empty_like(x);
-  return same_strides(o.m_x, result) ? o.m_x : torch::stable::copy_(result, o.m_x);
+  return same_strides(m_x, result) ? m_x : torch::stable::copy_(result, m_x);
 }
 
-inline Pool fixed_pool(const Tensor& multiplier, const Tensor& x,
+inline Tensor like_input(const PoolOperands& o, const Tensor& x) {
+  return like_input(o.x, o.m_x, x);
+}
+
+// The sizes along the spatial dimensions of a tensor.
+inline std::vector<int64_t> spatial_size(const Tensor& t) {
+  return {t.sizes().begin() + 2, t.sizes().end()};
+}
+
+// torch's output size: with ceil_mode, a last window that starts in the input or before it.
+inline std::vector<int64_t> pooled_size(const Tensor& x, const std::vector<int64_t>& kernel,
+                                        const std::vector<int64_t>& stride,
+                                        const std::vector<int64_t>& padding,
+                                        const std::vector<int64_t>& dilation, bool ceil_mode) {
+  std::vector<int64_t> size = spatial_size(x);
+  for (size_t d = 0; d < size.size(); ++d) {
+    const int64_t end = size[d] + padding[d];
+    const int64_t reach = end + padding[d] - dilation[d] * (kernel[d] - 1) - 1;
+    size[d] = (reach + (ceil_mode ? stride[d] - 1 : 0)) / stride[d] + 1;
+    if (ceil_mode && (size[d] - 1) * stride[d] >= end) --size[d];
+  }
+  return size;
+}
+
+// The windows that give this output size.
+inline Pool fixed_pool(const std::vector<int64_t>& size, const Tensor& x,
                        const std::vector<int64_t>& kernel, const std::vector<int64_t>& stride,
                        const std::vector<int64_t>& padding, const std::vector<int64_t>& dilation) {
   const int64_t dims = x.dim() - 2, missing = Pool::kDims - dims;
@@ -75,20 +100,31 @@ inline Pool fixed_pool(const Tensor& multiplier, const Tensor& x,
                   "a pool needs one kernel size, stride, padding and dilation for each dimension");
   Pool pool;
   for (int64_t d = 0; d < dims; ++d) {
-    pool.along[missing + d] = Windows::fixed(x.size(d + 2), multiplier.size(d + 2), kernel[d],
-                                             stride[d], padding[d], dilation[d]);
+    pool.along[missing + d] =
+        Windows::fixed(x.size(d + 2), size[d], kernel[d], stride[d], padding[d], dilation[d]);
+  }
+  return pool;
+}
+
+inline Pool fixed_pool(const Tensor& multiplier, const Tensor& x,
+                       const std::vector<int64_t>& kernel, const std::vector<int64_t>& stride,
+                       const std::vector<int64_t>& padding, const std::vector<int64_t>& dilation) {
+  return fixed_pool(spatial_size(multiplier), x, kernel, stride, padding, dilation);
+}
+
+inline Pool adaptive_pool(const std::vector<int64_t>& size, const Tensor& x) {
+  const int64_t dims = x.dim() - 2, missing = Pool::kDims - dims;
+  STD_TORCH_CHECK(dims >= 1 && missing >= 0 && int64_t(size.size()) == dims,
+                  "a pool needs one to three spatial dimensions");
+  Pool pool;
+  for (int64_t d = 0; d < dims; ++d) {
+    pool.along[missing + d] = Windows::to_count(x.size(d + 2), size[d]);
   }
   return pool;
 }
 
 inline Pool adaptive_pool(const Tensor& multiplier, const Tensor& x) {
-  const int64_t dims = x.dim() - 2, missing = Pool::kDims - dims;
-  STD_TORCH_CHECK(dims >= 1 && missing >= 0, "a pool needs one to three spatial dimensions");
-  Pool pool;
-  for (int64_t d = 0; d < dims; ++d) {
-    pool.along[missing + d] = Windows::to_count(x.size(d + 2), multiplier.size(d + 2));
-  }
-  return pool;
+  return adaptive_pool(spatial_size(multiplier), x);
 }
 
 }  // namespace relprop

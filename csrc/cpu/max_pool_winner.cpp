@@ -1,7 +1,6 @@
-// A plane is walked line by line: a line is a set of windows whose maxima are found side by side in
-// vector registers, one lane each. In channels-last tensors the lanes of a line are the channels of
-// one window place; in contiguous ones they are the windows of one output row. Then the prizes are
-// handed out, one lane after the other. A plane belongs to one thread, so sums are deterministic.
+// A plane is walked line by line: the maxima of a line's windows are found side by side in vector
+// registers. Then the prizes are handed out, one lane after the other. A plane belongs to one
+// thread, so sums are deterministic.
 #include "max_pool_winner.h"
 
 #include <type_traits>
@@ -9,6 +8,7 @@
 #include "../pooling.h"
 #include "../rules.h"
 #include "clones.h"
+#include "lines.h"
 
 namespace relprop {
 namespace {
@@ -39,16 +39,6 @@ RELPROP_CLONES static bool any_wins(const T* __restrict x, int64_t count, T best
   return any != 0;
 }
 
-// The values of one tensor in a plane, or in a group of planes, one in each lane.
-template <typename T>
-struct View {
-  T* data = nullptr;
-  int64_t step = 1;       // from place to place
-  int64_t lane_step = 0;  // from lane to lane
-
-  T& at(int64_t place, int64_t lane) const { return data[place * step + lane * lane_step]; }
-};
-
 // The maxima of a line of windows, and where they are; -1 where a window is all padding.
 template <typename T>
 struct Winners {
@@ -70,36 +60,6 @@ struct Winners {
     relprop::challenge<0>(x, step, lanes, Place<T>(place_now), b, p);
   }
 };
-
-// The first window of a line, and how the others follow it.
-struct Line {
-  int64_t od, oh, ow;
-  int64_t lanes;
-  int64_t window_step;  // from lane to lane, in windows of the row: 0 if the lanes are channels
-};
-
-// The place at which a window starts; in the padding, it may lie before the plane.
-int64_t start_of(const Pool& pool, const Line& line) {
-  const Windows* w = pool.along;
-  const int64_t row = w[0].start(line.od) * w[1].length + w[1].start(line.oh);
-  return row * w[2].length + w[2].start(line.ow);
-}
-
-// Calls body(place, place relative to the window's start) at the first column of each row of the
-// input that the line reads; rows in the padding are left out.
-template <typename Body>
-void for_each_row(const Pool& pool, const Line& line, const Body& body) {
-  const Windows &depth = pool.along[0], &height = pool.along[1];
-  const int64_t width = pool.along[2].length;
-  const int64_t start = start_of(pool, line);
-  for (int64_t kd = depth.low(line.od); kd < depth.high(line.od); ++kd) {
-    for (int64_t kh = height.low(line.oh); kh < height.high(line.oh); ++kh) {
-      const int64_t d = kd * depth.dilation, h = kh * height.dilation;
-      const int64_t place = (d * height.length + h) * width;
-      body(start + place, place);
-    }
-  }
-}
 
 // The lanes are the windows of an output row, evenly spaced.
 template <typename T>

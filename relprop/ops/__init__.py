@@ -15,14 +15,24 @@ from . import arguments
 from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
 from .library import load
+from .pools import (
+    adaptive_max_pool_shapley,
+    adaptive_max_pool_shapley_parts,
+    max_pool_shapley,
+    max_pool_shapley_parts,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Backends",
+    "adaptive_max_pool_shapley",
+    "adaptive_max_pool_shapley_parts",
     "adaptive_max_pool_winner",
     "backends",
     "lrp_ratio",
+    "max_pool_shapley",
+    "max_pool_shapley_parts",
     "max_pool_winner",
     "rescale",
 ]

@@ -96,51 +96,66 @@ def per_dimension(name: str, value: int | Sequence[int], dims: int, least: int) 
     return values
 
 
-def check_pooled(multiplier: Tensor, x: Tensor) -> None:
-    """Raise unless x is a batch of images or the like, and multiplier could be a pooling of it."""
+def check_spatial(x: Tensor) -> None:
+    """Raise unless x is a batch of images or the like."""
     check_floating("x", x)
     if not 3 <= x.dim() <= 5:
         raise ValueError(
             "x must be (batch, channels, and one to three spatial dimensions), "
             f"got shape {tuple(x.shape)}"
         )
-    check_alike("multiplier", multiplier, "x", x)
+
+
+def check_pooled(multiplier: Tensor, x: Tensor, name: str = "multiplier") -> None:
+    """Raise unless x is a batch of images or the like, and multiplier could be a pooling of it."""
+    check_spatial(x)
+    check_alike(name, multiplier, "x", x)
     if multiplier.dim() != x.dim() or multiplier.shape[:2] != x.shape[:2]:
         raise ValueError(
-            f"multiplier must have the shape of the pool's output, "
+            f"{name} must have the shape of the pool's output, "
             f"({x.shape[0]}, {x.shape[1]}, ...) with {x.dim()} dimensions, "
             f"got {tuple(multiplier.shape)}"
         )
 
 
-def check_windows(
-    multiplier: Tensor,
-    x: Tensor,
-    windows: tuple[list[int], list[int], list[int], list[int]],
-    ceil_mode: bool,
-) -> None:
-    """Raise unless pooling x by these windows gives the multiplier's shape."""
+Windows = tuple[list[int], list[int], list[int], list[int]]
+
+
+def check_filled(x: Tensor, windows: Windows) -> None:
+    """Raise unless these windows fit into x, and each of them holds an input."""
     for kernel, padding in zip(windows[0], windows[2], strict=True):
         if 2 * padding > kernel:
             raise ValueError(
                 f"padding must be at most half of kernel_size, got {windows[2]} for {windows[0]}"
             )
-    for length, _, stride, padding, dilation in zip(x.shape[2:], *windows, strict=True):
+    for length, kernel, stride, padding, dilation in zip(x.shape[2:], *windows, strict=True):
         if any(start % dilation >= length for start in range(-padding, 0, stride)):
             raise ValueError(
                 f"every window must hold an input, but with padding {windows[2]} and dilation "
                 f"{windows[3]} one holds only padding for x of shape {tuple(x.shape)}"
             )
+        if length + 2 * padding < dilation * (kernel - 1) + 1:
+            raise ValueError(
+                f"a window must fit into x and its padding, but one of kernel_size {windows[0]} "
+                f"with dilation {windows[3]} does not fit into x of shape {tuple(x.shape)}"
+            )
+
+
+def check_windows(
+    multiplier: Tensor, x: Tensor, windows: Windows, ceil_mode: bool, name: str = "multiplier"
+) -> None:
+    """Raise unless pooling x by these windows gives the multiplier's shape."""
+    check_filled(x, windows)
     spatial = zip(x.shape[2:], *windows, strict=True)
-    pooled = [_pooled_size(*dimension, ceil_mode) for dimension in spatial]
+    pooled = [pooled_size(*dimension, ceil_mode) for dimension in spatial]
     if list(multiplier.shape[2:]) != pooled:
         raise ValueError(
-            f"multiplier must have the shape of the pool's output, "
+            f"{name} must have the shape of the pool's output, "
             f"{(*x.shape[:2], *pooled)}, got {tuple(multiplier.shape)}"
         )
 
 
-def _pooled_size(
+def pooled_size(
     length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
 ) -> int:
     """torch's output size: with ceil_mode, a last window that starts in the input or before it."""

@@ -8,13 +8,14 @@ dispatcher prefers. So nothing ever asks whether a kernel is available.
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.library import Library
 
-from . import reference
+from . import reference, reference_shapley
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -29,7 +30,23 @@ SCHEMAS = {
         "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
     ),
     "adaptive_max_pool_winner": "(Tensor multiplier, Tensor x, Tensor? x0) -> Tensor",
+    "max_pool_shapley": (
+        "(Tensor positive, Tensor? negative, Tensor x, Tensor x0, int[] kernel_size, int[] stride, "
+        "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
+    ),
+    "adaptive_max_pool_shapley": (
+        "(Tensor positive, Tensor? negative, Tensor x, Tensor x0) -> Tensor"
+    ),
+    "max_pool_shapley_parts": (
+        "(Tensor x, Tensor x0, int[] kernel_size, int[] stride, int[] padding, int[] dilation, "
+        "bool ceil_mode) -> (Tensor, Tensor)"
+    ),
+    "adaptive_max_pool_shapley_parts": (
+        "(Tensor x, Tensor x0, int[] output_size) -> (Tensor, Tensor)"
+    ),
 }
+
+REFERENCES = (reference, reference_shapley)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")
@@ -59,10 +76,17 @@ def load() -> None:
         return
     for name, schema in SCHEMAS.items():
         _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
-        _library.impl(name, getattr(reference, name), "CompositeExplicitAutograd")
+        _library.impl(name, _reference(name), "CompositeExplicitAutograd")
     KERNELS.append(Kernels("cpu", "CPU", _load("_cpu", None)))
     no_cuda = None if torch.version.cuda else "this torch is built without CUDA"
     KERNELS.append(Kernels("cuda", "CUDA", _load("_cuda", no_cuda)))
+
+
+def _reference(name: str) -> Callable[..., object]:
+    """An operator in plain PyTorch, from whichever module specifies it."""
+    module = next(module for module in REFERENCES if hasattr(module, name))
+    function: Callable[..., object] = getattr(module, name)
+    return function
 
 
 def _load(name: str, impossible: str | None) -> str | None:

@@ -7,31 +7,16 @@ from agreement import assert_close, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_cases import CHANNELS_LAST, CONTIGUOUS, DTYPES
+from pool_cases import ADAPTIVE_MAX_POOLS
+from pool_cases import adaptive_pools as pools
 from torch import Tensor
-from torch.nn import functional
 
 from relprop.ops import adaptive_max_pool_winner, max_pool_winner, reference
 
-ADAPTIVE_MAX_POOLS = {
-    3: functional.adaptive_max_pool1d,
-    4: functional.adaptive_max_pool2d,
-    5: functional.adaptive_max_pool3d,
-}
 IMPLEMENTATIONS = (
     torch.ops.relprop.adaptive_max_pool_winner,
     reference.adaptive_max_pool_winner,
 )
-
-
-@st.composite
-def pools(draw: st.DrawFn) -> tuple[Tensor, list[int]]:
-    """An input full of ties, and an output size, which may also be the larger one."""
-    dims = draw(st.integers(1, 3))
-    lengths = st.lists(st.integers(1, {1: 40, 2: 9, 3: 5}[dims]), min_size=dims, max_size=dims)
-    numbers = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    shape = (2, 2, *draw(lengths))
-    x = torch.randint(-2, 3, shape, generator=numbers, dtype=torch.float64)
-    return x, draw(lengths)
 
 
 @settings(max_examples=150, deadline=None)

@@ -5,7 +5,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from relprop.ops import adaptive_max_pool_winner, lrp_ratio, max_pool_winner, rescale
+from relprop.ops import (
+    adaptive_max_pool_shapley_parts,
+    adaptive_max_pool_winner,
+    lrp_ratio,
+    max_pool_shapley,
+    max_pool_shapley_parts,
+    max_pool_winner,
+    rescale,
+)
 
 X = torch.zeros(2, 3, 8, 8)
 ONE = torch.zeros(1, 3, 8, 8)
@@ -101,6 +109,26 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: adaptive_max_pool_winner(X[:, :2], X),
         ValueError,
         r"multiplier must have the shape of the pool's output, \(2, 3, ...\)",
+    ),
+    "another pool's rises": (
+        lambda: max_pool_shapley(X, X, X, kernel_size=2),
+        ValueError,
+        r"positive must have the shape of the pool's output, \(2, 3, 4, 4\), got \(2, 3, 8, 8\)",
+    ),
+    "falls of another shape": (
+        lambda: max_pool_shapley(X[..., :4, :4], X, X, X, kernel_size=2),
+        ValueError,
+        r"negative must have the shape of positive, \(2, 3, 4, 4\), got \(2, 3, 8, 8\)",
+    ),
+    "a window larger than x": (
+        lambda: max_pool_shapley_parts(X, X, kernel_size=9),
+        ValueError,
+        r"a window must fit into x and its padding, but one of kernel_size \[9, 9\]",
+    ),
+    "an output size of zero": (
+        lambda: adaptive_max_pool_shapley_parts(X, X, output_size=0),
+        ValueError,
+        "output_size must be an integer of at least 1, or 2 of them .*, got 0",
     ),
 }
 

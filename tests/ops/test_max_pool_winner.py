@@ -6,51 +6,16 @@ import operator_formulas as formulas
 import pytest
 import torch
 from agreement import assert_close, assert_same
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_cases import CHANNELS_LAST, CONTIGUOUS, DTYPES, SLICES
+from pool_cases import GEOMETRIES, pooled, pools
 from torch import Tensor
 from torch.nn import functional
 
 from relprop.ops import max_pool_winner, reference
 
-MAX_POOLS = {3: functional.max_pool1d, 4: functional.max_pool2d, 5: functional.max_pool3d}
 IMPLEMENTATIONS = (torch.ops.relprop.max_pool_winner, reference.max_pool_winner)
-
-# kernel_size, stride, padding, dilation, ceil_mode
-GEOMETRIES: dict[str, tuple[Any, ...]] = {
-    "side by side": ([2, 2], [2, 2], [0, 0], [1, 1], False),
-    "overlapping and padded": ([3, 3], [2, 2], [1, 1], [1, 1], False),
-    "ceil mode": ([3, 3], [2, 2], [0, 0], [1, 1], True),
-    "dilated": ([3, 2], [1, 3], [1, 0], [2, 2], False),
-    "gaps between windows": ([2, 2], [5, 4], [0, 0], [1, 1], False),
-    "every column": ([3, 3], [1, 1], [1, 1], [1, 1], False),
-    "global": ([19, 37], [1, 1], [0, 0], [1, 1], False),
-}
-
-
-def pooled(x: Tensor, geometry: tuple[Any, ...]) -> Tensor:
-    return MAX_POOLS[x.dim()](x, *geometry)
-
-
-@st.composite
-def pools(draw: st.DrawFn) -> tuple[Tensor, tuple[Any, ...]]:
-    """An input full of ties, and windows that torch accepts for it."""
-    dims = draw(st.integers(1, 3))
-    several = partial(st.lists, min_size=dims, max_size=dims)
-    shape = draw(several(st.integers(1, {1: 24, 2: 9, 3: 5}[dims])))
-    kernel = draw(several(st.integers(1, 4)))
-    stride = draw(several(st.integers(1, 3)))
-    padding = [draw(st.integers(0, k // 2)) for k in kernel]
-    dilation = draw(several(st.integers(1, 2)))
-    fits = zip(shape, kernel, padding, dilation, strict=True)
-    assume(all(length + 2 * p >= d * (k - 1) + 1 for length, k, p, d in fits))
-    # torch takes windows of nothing but padding, and then writes outside of the gradient
-    starts = zip(shape, stride, padding, dilation, strict=True)
-    assume(not any(a % d >= length for length, s, p, d in starts for a in range(-p, 0, s)))
-    numbers = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    x = torch.randint(-2, 3, (2, 2, *shape), generator=numbers, dtype=torch.float64)
-    return x, (kernel, stride, padding, dilation, draw(st.booleans()))
 
 
 @settings(max_examples=150, deadline=None)

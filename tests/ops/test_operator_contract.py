@@ -29,6 +29,12 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
             random(batch, 3, 3, 4), x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
         ),
         "adaptive_max_pool_winner": (random(batch, 3, 4, 5), x, x0),
+        "max_pool_shapley": (
+            random(batch, 3, 3, 4), None, x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
+        ),
+        "adaptive_max_pool_shapley": (random(batch, 3, 4, 5), random(batch, 3, 4, 5), x, x0),
+        "max_pool_shapley_parts": (x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False),
+        "adaptive_max_pool_shapley_parts": (x, x0, [4, 5]),
     }[operator]  # fmt: skip
 
 
@@ -36,8 +42,23 @@ def overload(operator: str) -> Any:
     return getattr(torch.ops.relprop, operator).default
 
 
-def shape_of_result(operator: str, a: tuple[Any, ...]) -> torch.Size:
-    return a[2 if operator == "lrp_ratio" else 1].shape
+def run(operator: str, a: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """The results, of which some operators have several."""
+    result = overload(operator)(*a)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def same(results: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(results, others, strict=True))
+
+
+def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
+    batch, channels = a[0].shape[:2] if a[0] is not None else a[1].shape[:2]
+    parts = {"max_pool_shapley_parts": (3, 4), "adaptive_max_pool_shapley_parts": (4, 5)}
+    if operator in parts:
+        return [torch.Size((batch, channels, *parts[operator]))] * 2
+    owner = {"lrp_ratio": 2, "max_pool_shapley": 2, "adaptive_max_pool_shapley": 2}
+    return [a[owner.get(operator, 1)].shape]
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -56,7 +77,9 @@ def test_operator_compiles_without_a_graph_break(
     )
     for batch in (2, 5):
         a = arguments(operator, batch, device=device)
-        assert torch.equal(compiled(*a), overload(operator)(*a))
+        result = compiled(*a)
+        results = result if isinstance(result, tuple) else (result,)
+        assert same(results, run(operator, a))
 
 
 def _chain(m: Tensor, x: Tensor, x0: Tensor) -> Tensor:
@@ -76,9 +99,9 @@ def test_public_functions_compile_with_inductor(device: torch.device) -> None:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_meta_tensors_tell_the_shape(operator: str) -> None:
     a = arguments(operator, device="meta")
-    result = overload(operator)(*a)
-    assert result.is_meta
-    assert result.shape == shape_of_result(operator, a)
+    results = run(operator, a)
+    assert all(result.is_meta for result in results)
+    assert [result.shape for result in results] == shapes_of_results(operator, a)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -87,24 +110,24 @@ def test_empty_batch_gives_an_empty_result(
     operator: str, dtype: torch.dtype, device: torch.device
 ) -> None:
     a = arguments(operator, 0, device=device, dtype=dtype)
-    result = overload(operator)(*a)
-    assert result.shape == shape_of_result(operator, a)
-    assert result.dtype == dtype
+    results = run(operator, a)
+    assert [result.shape for result in results] == shapes_of_results(operator, a)
+    assert all(result.dtype == dtype for result in results)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_results_do_not_depend_on_the_number_of_threads(operator: str) -> None:
     a = arguments(operator, 64)
     threads = torch.get_num_threads()
-    many = overload(operator)(*a)
+    many = run(operator, a)
     try:
         torch.set_num_threads(1)
-        assert torch.equal(overload(operator)(*a), many)
+        assert same(run(operator, a), many)
     finally:
         torch.set_num_threads(threads)
 
 
-def allocated(call: Callable[[], Tensor]) -> int:
+def allocated(call: Callable[[], object]) -> int:
     """Bytes that the call allocates on the CPU, its result included."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         call()
@@ -121,8 +144,7 @@ def test_kernels_copy_no_operand(operator: str, memory_format: torch.memory_form
         for t in arguments(operator, 16)
     )
     call = overload(operator)
-    result = call(*a)
-    assert allocated(lambda: call(*a)) == result.nbytes
+    assert allocated(lambda: call(*a)) == sum(result.nbytes for result in run(operator, a))
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
