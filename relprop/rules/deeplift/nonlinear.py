@@ -150,9 +150,9 @@ class Shapley(DifferenceRule):
         (value,) = node.inputs
         x, x0 = context.x.values[value], context.x0.values[value]
         if isinstance(node, AdaptiveMaxPool):
-            return (Multiplier(ops.adaptive_max_pool_shapley(m.positive, m.negative, x, x0)),)
+            return (Multiplier(ops.adaptive_max_pool_shapley(m.positive, x, x0, m.negative)),)
         return (
-            Multiplier(ops.max_pool_shapley(m.positive, m.negative, x, x0, **windows(node))),
+            Multiplier(ops.max_pool_shapley(m.positive, x, x0, m.negative, **windows(node))),
         )
 
 
