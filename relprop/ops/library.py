@@ -29,6 +29,13 @@ SCHEMAS = {
         "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
     ),
     "adaptive_max_pool_winner": "(Tensor multiplier, Tensor x, Tensor? x0) -> Tensor",
+    "reveal_cancel": (
+        "(Tensor positive, Tensor negative, Tensor P, Tensor N, Tensor x0, int activation, "
+        "float[] parameters) -> (Tensor, Tensor)"
+    ),
+    "reveal_cancel_parts": (
+        "(Tensor P, Tensor N, Tensor x0, int activation, float[] parameters) -> (Tensor, Tensor)"
+    ),
 }
 
 _FOLDER = Path(__file__).parent.parent
