@@ -1,7 +1,7 @@
 // What the elementwise operators are given, matched in memory, so that one index serves all
 // tensors.
 //
-// The tensor that the result belongs to (z, x) sets the order of the elements: contiguous and
+// The tensor that the result belongs to (z, x, P) sets the order of the elements: contiguous and
 // channels-last ones are walked as they lie. A tensor that lies otherwise is copied into its order.
 #pragma once
 
@@ -37,7 +37,14 @@ inline RatioOperands ratio_operands(const OptionalTensor& multiplier, const Opti
   return o;
 }
 
-// Element i of x meets element i % x0.numel() of x0.
+// A baseline x0 of the dense tensor x, in its order: element i of x meets i % x0.numel() of x0.
+inline Tensor baseline_in_order_of(const Tensor& x0, const Tensor& x) {
+  const bool in_order = x.dim() > 0 && x.stride(0) == x.numel() / x.size(0);
+  if (in_order) return baseline_laid_out_like(x0, x);
+  Tensor copy = torch::stable::empty_like(x);
+  return torch::stable::copy_(copy, x0);
+}
+
 struct RescaleOperands {
   Tensor multiplier, x, x0;
   Tensor m_x;
@@ -48,14 +55,27 @@ inline RescaleOperands rescale_operands(const Tensor& multiplier, const Tensor& 
   RescaleOperands o;
   o.x = dense(x);
   o.multiplier = laid_out_like(multiplier, o.x);
-  const bool in_order = o.x.dim() > 0 && o.x.stride(0) == o.x.numel() / o.x.size(0);
-  if (in_order) {
-    o.x0 = baseline_laid_out_like(x0, o.x);
-  } else {
-    o.x0 = torch::stable::empty_like(o.x);
-    torch::stable::copy_(o.x0, x0);
-  }
+  o.x0 = baseline_in_order_of(x0, o.x);
   o.m_x = torch::stable::empty_like(o.x);
+  return o;
+}
+
+struct RevealCancelOperands {
+  Tensor positive, negative, P, N, x0;
+  Tensor m_positive, m_negative;
+};
+
+inline RevealCancelOperands reveal_cancel_operands(const Tensor& positive, const Tensor& negative,
+                                                   const Tensor& P, const Tensor& N,
+                                                   const Tensor& x0) {
+  RevealCancelOperands o;
+  o.P = dense(P);
+  o.N = laid_out_like(N, o.P);
+  o.positive = laid_out_like(positive, o.P);
+  o.negative = laid_out_like(negative, o.P);
+  o.x0 = baseline_in_order_of(x0, o.P);
+  o.m_positive = torch::stable::empty_like(o.P);
+  o.m_negative = torch::stable::empty_like(o.P);
   return o;
 }
 

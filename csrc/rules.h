@@ -58,6 +58,38 @@ RELPROP_HD T rescale_slope(const F& f, T x, T x0, T h) {
   return slope_between(f, x0, f.f(x0), x, f.f(x), x - x0, h);
 }
 
+// What belongs to the positive part of a difference, and to its negative part.
+template <typename T>
+struct Parts {
+  T positive, negative;
+};
+
+// DeepLIFT's RevealCancel rule (Shrikumar et al. 2017, section 3.5.3): y+ / P and y- / N, with
+//
+//   y+ = 1/2 [f(r + P) - f(r) + f(r + N + P) - f(r + N)]
+//   y- = 1/2 [f(r + N) - f(r) + f(r + P + N) - f(r + P)]
+//
+// as the mean of two slopes each. A slope is over the distance between the points as rounded: over
+// P itself, the slope of a relu would be off by as much as P was rounded when it was added to r. So
+// P and N times their slopes sum to f(r + P + N) - f(r) but for f's rounding, and for that of its
+// arguments times the slope.
+template <typename F, typename T>
+RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T h) {
+  const T rP = r + P, rN = r + N, rPN = r + (P + N);
+  const T f_r = f.f(r), f_rP = f.f(rP), f_rN = f.f(rN), f_rPN = f.f(rPN);
+  const T positive =
+      slope_between(f, r, f_r, rP, f_rP, P, h) + slope_between(f, rN, f_rN, rPN, f_rPN, P, h);
+  const T negative =
+      slope_between(f, r, f_r, rN, f_rN, N, h) + slope_between(f, rP, f_rP, rPN, f_rPN, N, h);
+  return {positive / T(2), negative / T(2)};
+}
+
+// amount * slope; nothing stays nothing where the slope is infinite.
+template <typename T>
+RELPROP_HD T along_slope(T amount, T slope) {
+  return amount == T(0) && slope == slope ? T(0) : amount * slope;
+}
+
 // torch's rule for the maximum of a window, in scan order: the first maximum wins, NaN beats all.
 template <typename T>
 RELPROP_HD bool wins_over(T candidate, T best) {

@@ -65,4 +65,15 @@ RELPROP_HD Division divide(int64_t i, int64_t by) {
   return {i / by, i % by};
 }
 
+// Elements i, i + 1, ... of a tensor that repeats after `period`.
+template <int kPack, typename S, typename A>
+__device__ void load_repeated(const S* x0, int64_t i, int64_t period, A (&to)[kPack]) {
+  int64_t phase = divide(i, period).remainder;
+  if (period % kPack == 0) return load(x0, phase, period, to, A(0));
+  for (int k = 0; k < kPack; ++k) {
+    to[k] = static_cast<A>(x0[phase]);
+    phase = phase + 1 < period ? phase + 1 : 0;
+  }
+}
+
 }  // namespace relprop::cuda

@@ -15,16 +15,6 @@ struct RescaleArguments {
   int64_t count, period;
 };
 
-template <int kPack, typename S, typename A>
-__device__ void load_repeated(const S* x0, int64_t i, int64_t period, A (&to)[kPack]) {
-  int64_t phase = divide(i, period).remainder;
-  if (period % kPack == 0) return load(x0, phase, period, to, A(0));
-  for (int k = 0; k < kPack; ++k) {
-    to[k] = static_cast<A>(x0[phase]);
-    phase = phase + 1 < period ? phase + 1 : 0;
-  }
-}
-
 template <int kPack, typename S, typename A, typename F>
 __global__ void rescale_kernel(RescaleArguments<S> a, F f, A h) {
   for (int64_t i = first_thread() * kPack; i < a.count; i += all_threads() * kPack) {

@@ -107,13 +107,13 @@ def _one_baseline(baseline: Tensor | float | str | Callable[..., Any] | None, x:
         made = torch.full_like(x[:1], baseline)
     else:
         made = baseline(x) if callable(baseline) else baseline
-    made = _checked(made, x)
-    if made.shape[1:] != x.shape[1:] or len(made) not in (1, len(x)):
+    tensor = _checked(made, x)
+    if tensor.shape[1:] != x.shape[1:] or len(tensor) not in (1, len(x)):
         raise InvalidInputError(
             f"a baseline must have the input's shape {tuple(x.shape)}, or size 1 along its batch; "
-            f"got {tuple(made.shape)}"
+            f"got {tuple(tensor.shape)}"
         )
-    return made
+    return tensor
 
 
 def _checked(made: Any, x: Tensor) -> Tensor:

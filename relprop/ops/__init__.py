@@ -15,6 +15,7 @@ from . import arguments
 from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
 from .library import load
+from .parts import reveal_cancel, reveal_cancel_parts
 from .pools import (
     adaptive_max_pool_shapley,
     adaptive_max_pool_shapley_parts,
@@ -35,6 +36,8 @@ __all__ = [
     "max_pool_shapley_parts",
     "max_pool_winner",
     "rescale",
+    "reveal_cancel",
+    "reveal_cancel_parts",
 ]
 
 load()
@@ -121,8 +124,10 @@ def rescale(
 
     so that ``m_x * (x - x0)`` sums to ``m_y * (f(x) - f(x0))``. Where x is close to x0 the secant
     turns into the derivative: for a piecewise linear f, at x = x0 alone; for a smooth one, where
-    ``|x - x0| < h``, the derivative at the midpoint, with ``h = cbrt(24 * eps)``, at which the
-    secant's rounding error (eps / h) meets the midpoint's truncation error (h^2 / 24).
+    ``|x - x0| <= h``, the derivative at the midpoint, with ``h = cbrt(24 * eps)``, at which the
+    secant's rounding error (eps / h) meets the midpoint's truncation error (h^2 / 24). Functions
+    that are not curved like sigmoid, or have a kink, say by their `Activation.reach` how many
+    times h it is: log near 0, softplus by its beta, elu on the two sides of 0.
 
     Args:
         multiplier: ``m_y``, shaped like x.
@@ -140,7 +145,7 @@ def rescale(
 
     Equivalent to::
 
-        close = (x - x0).abs() < h     # x == x0 if f is piecewise linear
+        close = (x - x0).abs() <= h    # x == x0 if f is piecewise linear
         m_x = multiplier * torch.where(close, f_prime((x + x0) / 2), (f(x) - f(x0)) / (x - x0))
     """
     arguments.check_floating("x", x)

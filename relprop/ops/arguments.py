@@ -44,14 +44,14 @@ def check_same_shape(name: str, tensor: Tensor, owner_name: str, owner: Tensor) 
         )
 
 
-def check_baseline(x0: Tensor, x: Tensor) -> None:
+def check_baseline(x0: Tensor, x: Tensor, name: str = "x") -> None:
     """Raise unless x0 is one baseline for each example of x, or one for all of them."""
-    check_alike("x0", x0, "x", x)
+    check_alike("x0", x0, name, x)
     if x0.shape == x.shape:
         return
     if x.dim() == 0 or x0.dim() != x.dim() or x0.shape[1:] != x.shape[1:] or x0.shape[0] != 1:
         raise ValueError(
-            f"x0 must have the shape of x, {tuple(x.shape)}, or size 1 in place of "
+            f"x0 must have the shape of {name}, {tuple(x.shape)}, or size 1 in place of "
             f"its first dimension, got {tuple(x0.shape)}"
         )
 

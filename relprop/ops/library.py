@@ -44,6 +44,13 @@ SCHEMAS = {
     "adaptive_max_pool_shapley_parts": (
         "(Tensor x, Tensor x0, int[] output_size) -> (Tensor, Tensor)"
     ),
+    "reveal_cancel": (
+        "(Tensor positive, Tensor negative, Tensor P, Tensor N, Tensor x0, int activation, "
+        "float[] parameters) -> (Tensor, Tensor)"
+    ),
+    "reveal_cancel_parts": (
+        "(Tensor P, Tensor N, Tensor x0, int activation, float[] parameters) -> (Tensor, Tensor)"
+    ),
 }
 
 REFERENCES = (reference, reference_shapley)

@@ -54,6 +54,40 @@ def rescale(
 
 
 @torch.no_grad()
+def reveal_cancel(
+    positive: Tensor,
+    negative: Tensor,
+    P: Tensor,
+    N: Tensor,
+    x0: Tensor,
+    activation: int,
+    parameters: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f."""
+    function = BY_CODE[activation]
+    p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
+    points = (r, r + p, r + n, r + (p + n))
+    none, only_P, only_N, both = ((x, function.f(x, parameters)) for x in points)
+
+    def slope(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], step: Tensor) -> Tensor:
+        return _slope_between(function, parameters, start, end, step)
+
+    rising = (slope(none, only_P, p) + slope(only_N, both, p)) / 2
+    falling = (slope(none, only_N, n) + slope(only_P, both, n)) / 2
+    return (
+        _like(P, _along_slope(_accumulate(positive), rising)),
+        _like(P, _along_slope(_accumulate(negative), falling)),
+    )
+
+
+def reveal_cancel_parts(
+    P: Tensor, N: Tensor, x0: Tensor, activation: int, parameters: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """``(y+, y-)``: what multipliers of 1 would bring."""
+    return reveal_cancel(P, N, P, N, x0, activation, parameters)
+
+
+@torch.no_grad()
 def max_pool_winner(
     multiplier: Tensor,
     x: Tensor,
@@ -116,6 +150,11 @@ def _slope_between(
         close = close | (difference.abs() <= h * reach)
     derivative = function.derivative(x0 + step / 2, parameters)
     return torch.where(close, derivative, (f_x - f_x0) / difference)
+
+
+def _along_slope(amount: Tensor, slope: Tensor) -> Tensor:
+    """``amount * slope``; nothing stays nothing where the slope is infinite."""
+    return (amount * slope).masked_fill((amount == 0) & ~slope.isnan(), 0)
 
 
 def _winner(

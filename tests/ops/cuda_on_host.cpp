@@ -4,6 +4,7 @@
 #include "cuda/lrp_ratio.cuh"
 #include "cuda/max_pool_winner.cuh"
 #include "cuda/rescale.cuh"
+#include "cuda/reveal_cancel.cuh"
 
 using namespace relprop;
 using namespace relprop::cuda;
@@ -25,6 +26,16 @@ void rescale_packed(const RescaleArguments<float>& a, int64_t activation, const 
     const float h = rescale_threshold<float>();
     run_on_host(kBlocks, kThreads,
                 [&] { rescale_kernel<kPack, float, float, decltype(f)>(a, f, h); });
+  });
+}
+
+template <int kPack>
+void reveal_cancel_packed(const RevealCancelArguments<float>& a, int64_t activation,
+                          const Parameters& p) {
+  with_activation<float>(activation, p, [&](auto f) {
+    const float h = rescale_threshold<float>();
+    run_on_host(kBlocks, kThreads,
+                [&] { reveal_cancel_kernel<kPack, float, float, decltype(f)>(a, f, h); });
   });
 }
 
@@ -52,6 +63,15 @@ void rescale(int pack, const float* m_y, const float* x, const float* x0, float*
   const RescaleArguments<float> a{m_y, x, x0, m_x, count, period};
   const Parameters p = parameters_of(parameters);
   pack == 1 ? rescale_packed<1>(a, activation, p) : rescale_packed<4>(a, activation, p);
+}
+
+void reveal_cancel(int pack, const float* positive, const float* negative, const float* P,
+                   const float* N, const float* x0, float* m_positive, float* m_negative,
+                   int64_t count, int64_t period, int64_t activation, const double* parameters) {
+  const RevealCancelArguments<float> a{positive,   negative,   P,     N,     x0,
+                                       m_positive, m_negative, count, period};
+  const Parameters p = parameters_of(parameters);
+  pack == 1 ? reveal_cancel_packed<1>(a, activation, p) : reveal_cancel_packed<4>(a, activation, p);
 }
 
 void lrp_ratio(int pack, const float* multiplier, const float* amount, const float* z,

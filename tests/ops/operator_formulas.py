@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from function_formulas import slope, value
+from mpmath import mpf
 from torch import Tensor
 
 
@@ -41,6 +42,17 @@ def lrp_ratio(
             d -= bias[place[channel_dim]].item()
         result[place] = R / (d + epsilon * (1 if d >= 0 else -1)) if R != 0 else 0.0
     return result
+
+
+def reveal_cancel_parts(P: Tensor, N: Tensor, x0: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+    """Shrikumar et al. 2017, section 3.5.3, to 60 digits."""
+    positive, negative = torch.empty(2, *P.shape, dtype=torch.float64)
+    for place in itertools.product(*map(range, P.shape)):
+        p, n, r = (mpf(t.expand_as(P)[place].item()) for t in (P, N, x0))
+        f_r, f_p, f_n, f_pn = (value(activation, x) for x in (r, r + p, r + n, r + p + n))
+        positive[place] = float((f_p - f_r + f_pn - f_n) / 2)
+        negative[place] = float((f_n - f_r + f_pn - f_p) / 2)
+    return positive, negative
 
 
 Window = list[tuple[int, ...]]

@@ -83,6 +83,29 @@ def test_lrp_ratio(
     assert_close(s, reference.lrp_ratio(m, amount, z, d, bias, 0.25, 1, code, p), 1e-5)
 
 
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize(("count", "period"), [(1, 1), (36, 36), (151, 151), (52, 4), (51, 3)])
+def test_reveal_cancel(
+    kernels: ctypes.CDLL, activation: str, pack: int, count: int, period: int
+) -> None:
+    positive, negative, difference = (torch.randn(count) for _ in range(3))
+    x0 = 4 + torch.rand(period)
+    P, N = difference.clamp(min=0), difference.roll(1).clamp(max=0)
+    m_positive, m_negative = (torch.full((count,), float("nan")) for _ in range(2))
+    code = ACTIVATIONS[activation].code
+    kernels.reveal_cancel(
+        pack, *map(pointer, (positive, negative, P, N, x0, m_positive, m_negative)),
+        ctypes.c_int64(count), ctypes.c_int64(period), ctypes.c_int64(code),
+        parameters(activation),
+    )  # fmt: skip
+    p = list(PARAMETERS.get(activation, ()))
+    r = x0.repeat(count // period)
+    expected = reference.reveal_cancel(positive, negative, P, N, r, code, p)
+    assert_close(m_positive, expected[0], 1e-4)
+    assert_close(m_negative, expected[1], 1e-4)
+
+
 # length, count, kernel, stride, padding, dilation of height and width; a kernel of 0 is adaptive
 POOLS = {
     "side by side": ((6, 3, 2, 2, 0, 1), (8, 4, 2, 2, 0, 1)),

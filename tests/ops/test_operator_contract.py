@@ -35,6 +35,11 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
         "adaptive_max_pool_shapley": (random(batch, 3, 4, 5), random(batch, 3, 4, 5), x, x0),
         "max_pool_shapley_parts": (x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False),
         "adaptive_max_pool_shapley_parts": (x, x0, [4, 5]),
+        "reveal_cancel": (
+            random(batch, 3, 6, 8), random(batch, 3, 6, 8), x.clamp(min=0), x.clamp(max=0),
+            x0, relu, [],
+        ),
+        "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, relu, []),
     }[operator]  # fmt: skip
 
 
@@ -57,6 +62,8 @@ def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
     parts = {"max_pool_shapley_parts": (3, 4), "adaptive_max_pool_shapley_parts": (4, 5)}
     if operator in parts:
         return [torch.Size((batch, channels, *parts[operator]))] * 2
+    if operator.startswith("reveal_cancel"):
+        return [a[1].shape] * 2
     owner = {"lrp_ratio": 2, "max_pool_shapley": 2, "adaptive_max_pool_shapley": 2}
     return [a[owner.get(operator, 1)].shape]
 

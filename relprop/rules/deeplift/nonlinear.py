@@ -151,9 +151,7 @@ class Shapley(DifferenceRule):
         x, x0 = context.x.values[value], context.x0.values[value]
         if isinstance(node, AdaptiveMaxPool):
             return (Multiplier(ops.adaptive_max_pool_shapley(m.positive, x, x0, m.negative)),)
-        return (
-            Multiplier(ops.max_pool_shapley(m.positive, x, x0, m.negative, **windows(node))),
-        )
+        return (Multiplier(ops.max_pool_shapley(m.positive, x, x0, m.negative, **windows(node))),)
 
 
 class Gradient(DifferenceRule):

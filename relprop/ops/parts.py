@@ -1,0 +1,116 @@
+"""Operators that keep the positive and the negative part of a difference apart."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import arguments
+from .activations import Activation
+
+
+def reveal_cancel(
+    positive: Tensor,
+    negative: Tensor,
+    P: Tensor,
+    N: Tensor,
+    x0: Tensor,
+    *,
+    activation: str,
+    parameters: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:
+    """DeepLIFT's RevealCancel for an elementwise function (Shrikumar et al. 2017, section 3.5.3).
+
+    ::
+
+        y+ = 1/2 [f(r + P) - f(r) + f(r + N + P) - f(r + N)]
+        y- = 1/2 [f(r + N) - f(r) + f(r + P + N) - f(r + P)]
+        m+ = positive * y+ / P
+        m- = negative * y- / N
+
+    with ``r = x0``, so that ``P * m+ + N * m-`` is ``f(r + P + N) - f(r)`` times the multiplier, if
+    the two multipliers are the same. Both ratios are means of two slopes of f, each as `rescale`
+    has it; so where P is 0, ``y+ / P`` is its limit ``1/2 [f'(r) + f'(r + N)]``, and an input that
+    did not change keeps its gradient. (The original package adds 1e-7 to P instead.)
+
+    Args:
+        positive: the multiplier of the output's positive part, shaped like P.
+        negative: the multiplier of the output's negative part, shaped like P.
+        P: the positive part of the difference of f's input from the baseline, any shape.
+        N: its negative part, 0 or less; shaped like P.
+        x0: what f was applied to in the baseline; shaped like P, or with size 1 in place of the
+            first dimension (a baseline common to the batch, which is not copied along it).
+        activation: ``f``, by its name in `ACTIVATIONS`.
+        parameters: of ``f``; missing ones take their defaults.
+
+    Returns:
+        ``(m+, m-)``, with P's shape, dtype and memory format.
+
+    Raises:
+        TypeError, ValueError: if the arguments do not fit together.
+
+    Equivalent to (except where P or N is close to 0)::
+
+        y_positive = (f(x0 + P) - f(x0) + f(x0 + N + P) - f(x0 + N)) / 2
+        y_negative = (f(x0 + N) - f(x0) + f(x0 + P + N) - f(x0 + P)) / 2
+        m_positive, m_negative = positive * y_positive / P, negative * y_negative / N
+    """
+    f, p = _checked(P, N, x0, activation, parameters)
+    arguments.check_same_shape("positive", positive, "P", P)
+    arguments.check_same_shape("negative", negative, "P", P)
+    m: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel(
+        positive, negative, P, N, x0, f.code, p
+    )
+    return m
+
+
+def reveal_cancel_parts(
+    P: Tensor,
+    N: Tensor,
+    x0: Tensor,
+    *,
+    activation: str,
+    parameters: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:
+    """The two parts of an activation's difference, as `reveal_cancel` shares it.
+
+    ::
+
+        y+ = 1/2 [f(r + P) - f(r) + f(r + N + P) - f(r + N)]
+        y- = 1/2 [f(r + N) - f(r) + f(r + P + N) - f(r + P)]
+
+    with ``r = x0``; they sum to ``f(r + P + N) - f(r)``. (Shrikumar et al. 2017, section 3.5.3.)
+    Where P or N is small they are more accurate than these differences, since they are computed as
+    P and N times a slope.
+
+    Args:
+        P: the positive part of the difference of f's input from the baseline, any shape.
+        N: its negative part, 0 or less; shaped like P.
+        x0: what f was applied to in the baseline; shaped like P, or with size 1 in place of the
+            first dimension.
+        activation: ``f``, by its name in `ACTIVATIONS`.
+        parameters: of ``f``; missing ones take their defaults.
+
+    Returns:
+        ``(y+, y-)``, with P's shape, dtype and memory format.
+
+    Raises:
+        TypeError, ValueError: if the arguments do not fit together.
+
+    Equivalent to::
+
+        y_positive = (f(x0 + P) - f(x0) + f(x0 + N + P) - f(x0 + N)) / 2
+        y_negative = (f(x0 + N) - f(x0) + f(x0 + P + N) - f(x0 + P)) / 2
+    """
+    f, p = _checked(P, N, x0, activation, parameters)
+    y: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel_parts(P, N, x0, f.code, p)
+    return y
+
+
+def _checked(
+    P: Tensor, N: Tensor, x0: Tensor, activation: str, parameters: Sequence[float]
+) -> tuple[Activation, list[float]]:
+    arguments.check_floating("P", P)
+    arguments.check_same_shape("N", N, "P", P)
+    arguments.check_baseline(x0, P, "P")
+    return arguments.activation_of(activation, parameters)
