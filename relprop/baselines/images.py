@@ -1,8 +1,7 @@
-"""Baselines: the reference inputs that an explanation compares an input with.
+"""Baselines made from each input: the same picture with its evidence taken away.
 
-A baseline stands for "the evidence is missing". Each function here takes inputs of shape
-(N, C, *spatial) and returns baselines of the same shape, type and device; `BASELINES` names them,
-for people who would rather write `baselines="blur"`.
+Each function takes inputs of shape (N, C, *spatial) and returns baselines of the same shape, type
+and device; `BASELINES` names them, for people who would rather write `baselines="blur"`.
 """
 
 from __future__ import annotations
