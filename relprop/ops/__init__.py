@@ -14,6 +14,7 @@ from torch import Tensor
 from . import arguments
 from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
+from .dense import signed_linear, signed_linear_backward
 from .library import load
 from .pools import (
     adaptive_max_pool_shapley,
@@ -35,6 +36,8 @@ __all__ = [
     "max_pool_shapley_parts",
     "max_pool_winner",
     "rescale",
+    "signed_linear",
+    "signed_linear_backward",
 ]
 
 load()

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.library import Library
 
-from . import reference, reference_shapley
+from . import reference, reference_dense, reference_shapley
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -44,9 +44,13 @@ SCHEMAS = {
     "adaptive_max_pool_shapley_parts": (
         "(Tensor x, Tensor x0, int[] output_size) -> (Tensor, Tensor)"
     ),
+    "signed_linear": "(Tensor d, Tensor weight) -> (Tensor, Tensor)",
+    "signed_linear_backward": (
+        "(Tensor positive, Tensor negative, Tensor d, Tensor weight) -> Tensor"
+    ),
 }
 
-REFERENCES = (reference, reference_shapley)
+REFERENCES = (reference, reference_dense, reference_shapley)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")

@@ -35,6 +35,10 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
         "adaptive_max_pool_shapley": (random(batch, 3, 4, 5), random(batch, 3, 4, 5), x, x0),
         "max_pool_shapley_parts": (x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False),
         "adaptive_max_pool_shapley_parts": (x, x0, [4, 5]),
+        "signed_linear": (random(batch, 8), random(5, 8)),
+        "signed_linear_backward": (
+            random(batch, 5), random(batch, 5), random(batch, 8), random(5, 8),
+        ),
     }[operator]  # fmt: skip
 
 
@@ -53,12 +57,15 @@ def same(results: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
 
 
 def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
-    batch, channels = a[0].shape[:2] if a[0] is not None else a[1].shape[:2]
-    parts = {"max_pool_shapley_parts": (3, 4), "adaptive_max_pool_shapley_parts": (4, 5)}
+    parts = {
+        "max_pool_shapley_parts": (3, 3, 4),
+        "adaptive_max_pool_shapley_parts": (3, 4, 5),
+        "signed_linear": (5,),
+    }
     if operator in parts:
-        return [torch.Size((batch, channels, *parts[operator]))] * 2
-    owner = {"lrp_ratio": 2, "max_pool_shapley": 2, "adaptive_max_pool_shapley": 2}
-    return [a[owner.get(operator, 1)].shape]
+        return [torch.Size((a[0].shape[0], *parts[operator]))] * 2
+    third = ("lrp_ratio", "max_pool_shapley", "adaptive_max_pool_shapley", "signed_linear_backward")
+    return [a[2 if operator in third else 1].shape]
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
