@@ -164,3 +164,26 @@ def pooled_size(
         return reach // stride + 1
     size = -(-reach // stride) + 1
     return size - 1 if (size - 1) * stride >= length + padding else size
+
+
+def check_dense(d: Tensor, weight: Tensor) -> None:
+    """Raise unless weight is a dense layer's, and d a change of its input."""
+    check_floating("d", d)
+    check_alike("weight", weight, "d", d)
+    if weight.dim() != 2:
+        raise ValueError(f"weight must be (out, in), got shape {tuple(weight.shape)}")
+    if d.dim() == 0 or d.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"d must be (..., {weight.shape[1]}), as weight has shape {tuple(weight.shape)}, "
+            f"got {tuple(d.shape)}"
+        )
+
+
+def check_dense_output(name: str, tensor: Tensor, d: Tensor, weight: Tensor) -> None:
+    """Raise unless the tensor is shaped like the output of a dense layer for d."""
+    check_alike(name, tensor, "d", d)
+    if tensor.shape != (*d.shape[:-1], weight.shape[0]):
+        raise ValueError(
+            f"{name} must have the shape of the layer's output, "
+            f"{(*d.shape[:-1], weight.shape[0])}, got {tuple(tensor.shape)}"
+        )

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.library import Library
 
-from . import reference, reference_shapley
+from . import reference, reference_dense, reference_shapley
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -51,9 +51,13 @@ SCHEMAS = {
     "reveal_cancel_parts": (
         "(Tensor P, Tensor N, Tensor x0, int activation, float[] parameters) -> (Tensor, Tensor)"
     ),
+    "signed_linear": "(Tensor d, Tensor weight) -> (Tensor, Tensor)",
+    "signed_linear_backward": (
+        "(Tensor positive, Tensor negative, Tensor d, Tensor weight) -> Tensor"
+    ),
 }
 
-REFERENCES = (reference, reference_shapley)
+REFERENCES = (reference, reference_dense, reference_shapley)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")

@@ -13,6 +13,8 @@ from relprop.ops import (
     max_pool_shapley_parts,
     max_pool_winner,
     rescale,
+    signed_linear,
+    signed_linear_backward,
 )
 
 X = torch.zeros(2, 3, 8, 8)
@@ -124,6 +126,21 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: max_pool_shapley_parts(X, X, kernel_size=9),
         ValueError,
         r"a window must fit into x and its padding, but one of kernel_size \[9, 9\]",
+    ),
+    "a weight that is no matrix": (
+        lambda: signed_linear(X, X),
+        ValueError,
+        r"weight must be \(out, in\), got shape \(2, 3, 8, 8\)",
+    ),
+    "a change of another layer's input": (
+        lambda: signed_linear(X, torch.zeros(4, 5)),
+        ValueError,
+        r"d must be \(..., 5\), as weight has shape \(4, 5\), got \(2, 3, 8, 8\)",
+    ),
+    "multipliers of another layer's output": (
+        lambda: signed_linear_backward(X, X, X, torch.zeros(4, 8)),
+        ValueError,
+        r"positive must have the shape of the layer's output, \(2, 3, 8, 4\), got",
     ),
     "an output size of zero": (
         lambda: adaptive_max_pool_shapley_parts(X, X, output_size=0),

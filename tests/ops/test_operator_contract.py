@@ -40,6 +40,10 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
             x0, relu, [],
         ),
         "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, relu, []),
+        "signed_linear": (random(batch, 8), random(5, 8)),
+        "signed_linear_backward": (
+            random(batch, 5), random(batch, 5), random(batch, 8), random(5, 8),
+        ),
     }[operator]  # fmt: skip
 
 
@@ -58,14 +62,17 @@ def same(results: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
 
 
 def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
-    batch, channels = a[0].shape[:2] if a[0] is not None else a[1].shape[:2]
-    parts = {"max_pool_shapley_parts": (3, 4), "adaptive_max_pool_shapley_parts": (4, 5)}
+    parts = {
+        "max_pool_shapley_parts": (3, 3, 4),
+        "adaptive_max_pool_shapley_parts": (3, 4, 5),
+        "signed_linear": (5,),
+    }
     if operator in parts:
-        return [torch.Size((batch, channels, *parts[operator]))] * 2
+        return [torch.Size((a[0].shape[0], *parts[operator]))] * 2
     if operator.startswith("reveal_cancel"):
         return [a[1].shape] * 2
-    owner = {"lrp_ratio": 2, "max_pool_shapley": 2, "adaptive_max_pool_shapley": 2}
-    return [a[owner.get(operator, 1)].shape]
+    third = ("lrp_ratio", "max_pool_shapley", "adaptive_max_pool_shapley", "signed_linear_backward")
+    return [a[2 if operator in third else 1].shape]
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from relprop import ops
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed
 from relprop.graph.node import Value, sum_to
 from relprop.graph.nonlinear import Cat, Product, Sum
@@ -33,9 +34,11 @@ class Linear(DifferenceRule):
         return node.inputs
 
     def parts(self, node: Convolution | Dense, context: DifferenceContext) -> Parts:
-        """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`."""
+        """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`; a dense layer's in one pass."""
         d, run = context.difference(node.inputs[0]), context.x
         assert node.weight is not None
+        if isinstance(node, Dense) and not node.input_major:
+            return ops.signed_linear(d, run.constants[node.weight])
         total = node.apply(run, d, run.constants[node.weight])
         size = node.apply(run, d.abs(), run.constants.derive(node.weight, magnitude))
         # Rounding may leave a part that is 0 with the sign of the other.
@@ -50,9 +53,11 @@ class Linear(DifferenceRule):
         shape, weight = run.shapes[node.inputs[0]], run.constants[node.weight]
         if m.negative is None:
             return (Multiplier(node.transpose(run, m.positive, shape, weight)),)
+        d = context.difference(node.inputs[0])
+        if isinstance(node, Dense) and not node.input_major:
+            return (Multiplier(ops.signed_linear_backward(m.positive, m.negative, d, weight)),)
         u, v = (m.positive + m.negative) / 2, (m.positive - m.negative) / 2
         size = node.transpose(run, v, shape, run.constants.derive(node.weight, magnitude))
-        d = context.difference(node.inputs[0])
         return (Multiplier(node.transpose(run, u, shape, weight) + d.sign() * size),)
 
 
