@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import settings
 
 
 def define_torchvision_operators() -> None:
@@ -19,6 +20,8 @@ def define_torchvision_operators() -> None:
 
 
 define_torchvision_operators()
+settings.register_profile("relprop", deadline=None)  # machines are slow when they are busy
+settings.load_profile("relprop")
 
 
 @pytest.fixture(autouse=True)

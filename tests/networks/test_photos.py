@@ -60,11 +60,13 @@ def test_the_network_knows_the_photos(winners: Tensor) -> None:
     assert right >= 0.9 * (len(PHOTOS) - 2)
 
 
+@pytest.mark.parametrize("rule", ["rescale", "reveal_cancel"])
 @pytest.mark.parametrize("baseline", ["blank", "blur"])
 def test_deeplift_sums_to_the_difference(
-    lite0: nn.Module, pictures: Tensor, winners: Tensor, baseline: str
+    lite0: nn.Module, pictures: Tensor, winners: Tensor, baseline: str, rule: str
 ) -> None:
-    contributions = relprop.DeepLift(lite0).attribute(pictures, baselines=baseline, target=winners)
+    deeplift = relprop.DeepLift(lite0, rule)
+    contributions = deeplift.attribute(pictures, baselines=baseline, target=winners)
     with torch.no_grad():
         y, y0 = lite0(pictures), lite0(BASELINES[baseline](pictures))
         difference = (y - y0).gather(1, winners[:, None])[:, 0]
