@@ -1,6 +1,7 @@
 // x times a gate between 0 and 1.
 #pragma once
 
+#include "../error_function.h"
 #include "function.h"
 #include "sigmoidal.h"
 
@@ -20,11 +21,11 @@ struct Silu : Smooth<T> {
 template <typename T>
 struct Gelu : Smooth<T> {
   RELPROP_HD explicit Gelu(const Parameters&) {}
-  RELPROP_HD static T gate(T x) { return T(0.5) * std::erfc(x * T(-0.70710678118654752440)); }
-  RELPROP_HD T f(T x) const { return x * gate(x); }
+  RELPROP_HD T f(T x) const { return x * normal(x).below; }
   RELPROP_HD T derivative(T x) const {
     constexpr T kDensityAt0 = T(0.39894228040143267794);
-    return gate(x) + x * kDensityAt0 * exp_of_negative(T(-0.5) * x * x);
+    const Normal<T> n = normal(x);
+    return n.below + x * kDensityAt0 * n.bell;
   }
 };
 
