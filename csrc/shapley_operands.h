@@ -14,6 +14,12 @@ struct ShapleyOperands {
   int64_t batch = 0, channels = 0;
 };
 
+// The elements of positive or negative; only results are written to.
+template <typename T>
+T* side_of(const ShapleyOperands& o, const Tensor& side) {
+  return o.m_x.defined() ? const_cast<T*>(data_of<T>(side)) : mutable_data_of<T>(side);
+}
+
 inline ShapleyOperands shapley_inputs(const Tensor& x, const Tensor& x0, const Pool& pool) {
   ShapleyOperands o;
   o.pool = pool;

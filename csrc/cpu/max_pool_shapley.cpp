@@ -55,8 +55,8 @@ class Worker {
         parts_(!o.m_x.defined()) {}
 
   void planes(int64_t n, int64_t c, int64_t planes) {
-    positive_ = view(mutable_data_of<T>(o_.positive), o_.positive_planes, n, c);
-    negative_ = view(mutable_data_of<T>(o_.negative), o_.negative_planes, n, c);
+    positive_ = view(side_of<T>(o_, o_.positive), o_.positive_planes, n, c);
+    negative_ = view(side_of<T>(o_, o_.negative), o_.negative_planes, n, c);
     x_ = view(data_of<T>(o_.x), o_.x_planes, n, c);
     x0_ = view(data_of<T>(o_.x0), o_.x0_planes, n, c);
     if (!parts_) {

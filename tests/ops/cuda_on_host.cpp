@@ -2,9 +2,11 @@
 #include "cuda_on_host.h"
 
 #include "cuda/lrp_ratio.cuh"
+#include "cuda/max_pool_shapley.cuh"
 #include "cuda/max_pool_winner.cuh"
 #include "cuda/rescale.cuh"
 #include "cuda/reveal_cancel.cuh"
+#include "cuda/signed_linear.cuh"
 
 using namespace relprop;
 using namespace relprop::cuda;
@@ -54,6 +56,18 @@ Planes planes_of(bool channels_last, int64_t batch, int64_t channels, int64_t pl
   return {example, places, 1};
 }
 
+// along: length, count, kernel, stride, padding, dilation of each of three dimensions; adaptive
+// windows are told by a kernel of 0.
+Pool pool_of(const int64_t* along) {
+  Pool pool;
+  for (int d = 0; d < Pool::kDims; ++d) {
+    const int64_t* w = along + 6 * d;
+    pool.along[d] = w[2] == 0 ? Windows::to_count(w[0], w[1])
+                              : Windows::fixed(w[0], w[1], w[2], w[3], w[4], w[5]);
+  }
+  return pool;
+}
+
 }  // namespace
 
 extern "C" {
@@ -85,17 +99,10 @@ void lrp_ratio(int pack, const float* multiplier, const float* amount, const flo
             : ratio_packed<4>(a, float(epsilon), activation, p);
 }
 
-// along: length, count, kernel, stride, padding, dilation of each of three dimensions; adaptive
-// windows are told by a kernel of 0.
 void max_pool_winner(int lanes, const float* m, const float* x, const float* x0, float* m_x,
                      int64_t batch, int64_t batch0, int64_t channels, int channels_last,
                      const int64_t* along) {
-  Pool pool;
-  for (int d = 0; d < Pool::kDims; ++d) {
-    const int64_t* w = along + 6 * d;
-    pool.along[d] = w[2] == 0 ? Windows::to_count(w[0], w[1])
-                              : Windows::fixed(w[0], w[1], w[2], w[3], w[4], w[5]);
-  }
+  const Pool pool = pool_of(along);
   const int64_t windows = batch * channels * pool.outputs();
   std::vector<int32_t> place(windows);
   std::vector<float> amount(windows);
@@ -118,5 +125,58 @@ void max_pool_winner(int lanes, const float* m, const float* x, const float* x0,
   if (lanes == 1) run_on_host(kBlocks, kThreads, [&] { find_prizes_kernel<1>(a); });
   if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_prizes_kernel<32>(a); });
   run_on_host(kBlocks, kThreads, [&] { gather_prizes_kernel(a); });
+}
+
+// m_x null: positive and negative are results.
+void max_pool_shapley(int own, float* positive, float* negative, const float* x, const float* x0,
+                      float* m_x, int64_t batch, int64_t batch0, int64_t channels,
+                      int channels_last, const int64_t* along) {
+  const Pool pool = pool_of(along);
+  const int64_t taps = batch * channels * pool.outputs() * pool.taps();
+  std::vector<float> share(taps);
+  std::vector<int32_t> order(taps);
+  std::vector<double> of_rise(taps), of_fall(taps);
+  const bool last = channels_last != 0;
+  const Planes inputs = planes_of(last, batch, channels, pool.inputs());
+  const Planes outputs = planes_of(last, batch, channels, pool.outputs());
+  const ShapleyArguments<float> a{positive,
+                                  negative,
+                                  x,
+                                  x0,
+                                  m_x,
+                                  m_x == nullptr ? nullptr : share.data(),
+                                  order.data(),
+                                  of_rise.data(),
+                                  of_fall.data(),
+                                  outputs,
+                                  outputs,
+                                  inputs,
+                                  planes_of(last, batch0, channels, pool.inputs()),
+                                  inputs,
+                                  pool,
+                                  batch,
+                                  channels,
+                                  last};
+  if (own == 16) run_on_host(kBlocks, kThreads, [&] { share_windows_kernel<16>(a); });
+  if (own == 0) run_on_host(kBlocks, kThreads, [&] { share_windows_kernel<0>(a); });
+  if (m_x != nullptr) run_on_host(kBlocks, kThreads, [&] { gather_shares_kernel(a); });
+}
+
+void signed_linear(const float* d, const float* weight, float* P, float* N, int64_t examples,
+                   int64_t inputs, int64_t outputs) {
+  const DenseArguments<float> a{d, weight, examples, inputs, outputs, inputs};
+  run_warps_on_host(kBlocks, [&] { signed_linear_kernel(a, P, N); });
+}
+
+void signed_linear_backward(const float* positive, const float* negative, const float* d,
+                            const float* weight, float* m, int64_t examples, int64_t inputs,
+                            int64_t outputs, int64_t rows) {
+  const DenseArguments<float> a{d, weight, examples, inputs, outputs, inputs};
+  const int64_t groups = (outputs + rows - 1) / rows;
+  std::vector<float> sums(groups * examples * inputs);
+  run_on_host(kBlocks, kThreads,
+              [&] { add_row_groups_kernel(a, positive, negative, rows, groups, sums.data()); });
+  run_on_host(kBlocks, kThreads,
+              [&] { add_sums_kernel<float, float>(sums.data(), groups, examples * inputs, m); });
 }
 }

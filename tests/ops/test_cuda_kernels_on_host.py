@@ -1,6 +1,7 @@
 """The CUDA kernels' arithmetic and indexing, run on the host, so that every machine tests them."""
 
 import ctypes
+import math
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from operator_cases import CHANNELS_LAST, CONTIGUOUS, NAMES
 from torch import Tensor
 from torch.nn import functional
 
-from relprop.ops import ACTIVATIONS, reference
+from relprop.ops import ACTIVATIONS, reference, reference_dense, reference_shapley
 
 HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
@@ -155,3 +156,62 @@ def test_max_pool_winner(
     )  # fmt: skip
     assert laid[3] is not None
     assert_close(laid[3], expected, 1e-5)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("own", [16, 0])
+@pytest.mark.parametrize("memory_format", [CONTIGUOUS, CHANNELS_LAST])
+@pytest.mark.parametrize("baseline", ["common", "each"])
+def test_max_pool_shapley(
+    kernels: ctypes.CDLL,
+    pool: str,
+    own: int,
+    memory_format: torch.memory_format,
+    baseline: str,
+) -> None:
+    height, width = POOLS[pool]
+    taps = math.prod(k or -(-length // o) + 1 for length, o, k, *_ in (height, width))
+    if own and taps > own:
+        pytest.skip("such windows do not fit into a thread's own memory")
+    x, x0 = torch.randint(-3, 4, (2, 2, 3, height[0], width[0])).float()
+    x0 = x0[:1] if baseline == "common" else x0
+    m = torch.randn(2, 2, 3, height[1], width[1])
+    if height[2] == 0:
+        expected = reference_shapley.adaptive_max_pool_shapley(*m, x, x0)
+        parts = reference_shapley.adaptive_max_pool_shapley_parts(x, x0, m.shape[3:])
+    else:
+        geometry = [*map(list, zip(height[2:], width[2:], strict=True)), False]
+        expected = reference_shapley.max_pool_shapley(*m, x, x0, *geometry)
+        parts = reference_shapley.max_pool_shapley_parts(x, x0, *geometry)
+
+    def laid(t: Tensor) -> Tensor:
+        return t.clone().contiguous(memory_format=memory_format)
+
+    positive, negative, x, x0, m_x = map(laid, (*m, x, x0, torch.full_like(x, float("nan"))))
+    sizes = [ctypes.c_int64(size) for size in (2, x0.shape[0], 3)]
+    along = (ctypes.c_int64 * 18)(1, 1, 1, 1, 0, 1, *height, *width)
+    channels_last = int(memory_format == CHANNELS_LAST)
+    sides = tuple(map(pointer, (positive, negative, x, x0)))
+    kernels.max_pool_shapley(own, *sides, pointer(m_x), *sizes, channels_last, along)
+    assert_close(m_x, expected, 1e-5)
+    kernels.max_pool_shapley(own, *sides, pointer(None), *sizes, channels_last, along)
+    for part, wanted in zip((positive, negative), parts, strict=True):
+        assert_close(part, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("examples", [1, 3, 4, 6])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (5, 7), (32, 4), (129, 9)])
+def test_signed_linear(kernels: ctypes.CDLL, examples: int, inputs: int, outputs: int) -> None:
+    d, weight = torch.randn(examples, inputs), torch.randn(outputs, inputs)
+    d[:, ::3] = 0
+    positive, negative, P, N = torch.randn(4, examples, outputs)
+    m = torch.full_like(d, float("nan"))
+    expected = reference_dense.signed_linear_backward(positive, negative, d, weight)
+    sizes = [ctypes.c_int64(size) for size in (examples, inputs, outputs)]
+    sides = (positive.clone(), negative.clone())
+    kernels.signed_linear_backward(*map(pointer, (*sides, d, weight, m)), *sizes, ctypes.c_int64(4))
+    assert_close(m, expected, 1e-5)
+    P, N = P.clone(), N.clone()
+    kernels.signed_linear(*map(pointer, (d, weight, P, N)), *sizes)
+    for part, wanted in zip((P, N), reference_dense.signed_linear(d, weight), strict=True):
+        assert_close(part, wanted, 1e-5)
