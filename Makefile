@@ -13,6 +13,8 @@ DIGITS ?= benchmarks/results/mnist_digits
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
 PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4
+# What DeepLIFT is compared with besides. These may bring what they need: the torch that is there will do.
+DEEPLIFT_PEERS ?= shap==0.51.0 tangermeme==1.6.0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -23,7 +25,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build cuda gpu picture digits clean
+.PHONY: help demo test lint format build cuda gpu picture digits peers clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +62,10 @@ picture: $(VENV)/.demo-installed  ## make the picture of the README anew
 
 digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; results go to DIGITS; ARGS="--weights FILE"
 	$(BIN)/python -m benchmarks.mnist_digits --output $(DIGITS) $(ARGS)
+
+peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare DeepLIFT with other packages; the table goes to docs/deeplift-peers.md
+	$(PIP) $(DEEPLIFT_PEERS)
+	$(BIN)/python benchmarks/compare_deeplift.py --output docs/deeplift-peers.md
 
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
