@@ -140,20 +140,25 @@ RELPROP_CLONES static void join_parts(const T* __restrict b, const T* __restrict
   }
 }
 
-// kStep is the step of m_x; 0 if it is not known.
-template <int kStep, typename T>
+template <typename T>
 RELPROP_CLONES static void give(const T* __restrict phi, const T* __restrict change,
                                 const T* __restrict high, const T* __restrict top,
                                 const T* __restrict positive, const T* __restrict negative,
-                                int64_t lanes, T* __restrict passed, T* __restrict m_x,
-                                int64_t step) {
-  if (kStep > 0) step = kStep;
+                                int64_t lanes, T* __restrict passed, T* __restrict given) {
   for (int64_t lane = 0; lane < lanes; ++lane) {
     const bool first = (high[lane] == top[lane]) & (passed[lane] == T(0));
     passed[lane] = first ? T(1) : passed[lane];
-    m_x[lane * step] +=
+    given[lane] =
         shapley_multiplier(phi[lane], change[lane], positive[lane], negative[lane], first);
   }
+}
+
+// By itself, as the steps of m_x would keep the divisions of `give` out of the vector registers.
+template <int kStep, typename T>
+RELPROP_CLONES static void add(const T* __restrict given, int64_t lanes, T* __restrict m_x,
+                               int64_t step) {
+  if (kStep > 0) step = kStep;
+  for (int64_t lane = 0; lane < lanes; ++lane) m_x[lane * step] += given[lane];
 }
 
 }  // namespace lanes
@@ -181,10 +186,10 @@ class ShapleyLanes {
 
   void start(int64_t lanes) {
     taps_ = 0;
-    // Loops over whole vector registers have no remainder; the lanes too many hold -inf.
+    // Loops over whole vector registers have no remainder; the lanes too many are padding.
     lanes_ = (lanes + kVector - 1) / kVector * kVector;
-    lanes::fill(floor_, lanes_, kAbsent);
-    lanes::fill(top_, lanes_, kAbsent);
+    lanes::fill(floor_, lanes_, kLowest);
+    lanes::fill(top_, lanes_, kLowest);
     lanes::fill(passed_, lanes_, T(0));
   }
 
@@ -194,7 +199,8 @@ class ShapleyLanes {
     T *high = row(high_, taps_), *change = row(change_, taps_);
     ++taps_;
     if (count < lanes_) {
-      lanes::fill(high, lanes_, kAbsent);
+      // not -inf, which may be the maximum of a window
+      lanes::fill(high, lanes_, std::numeric_limits<T>::quiet_NaN());
       lanes::fill(change, lanes_, T(0));
     }
     const int64_t step = x_step == x0_step ? x_step : 0;
@@ -238,15 +244,15 @@ class ShapleyLanes {
 
   // Adds the multipliers of a tap in the lanes [first, first + count); taps in scan order.
   void give(int64_t tap, int64_t first, int64_t count, T* m_x, int64_t step) {
-    const auto give = step == 1   ? lanes::give<1, T>
-                      : step == 2 ? lanes::give<2, T>
-                                  : lanes::give<0, T>;
-    give(row(b_, tap) + first, row(change_, tap) + first, row(high_, tap) + first, top_ + first,
-         positive + first, negative + first, count, passed_ + first, m_x, step);
+    // all lanes, for whole vector registers; padding gets nothing
+    lanes::give(row(b_, tap), row(change_, tap), row(high_, tap), top_, positive, negative, lanes_,
+                passed_, rise_);
+    const auto add = step == 1 ? lanes::add<1, T> : lanes::add<0, T>;
+    add(rise_ + first, count, m_x, step);
   }
 
  private:
-  static constexpr T kAbsent = -std::numeric_limits<T>::infinity();
+  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
   static constexpr int64_t kVector = 16;
 
   static T* row(std::vector<T>& rows, int64_t i) { return rows.data() + i * kMostLanes; }

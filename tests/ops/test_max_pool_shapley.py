@@ -214,6 +214,14 @@ def test_infinite_numbers_that_did_not_change_count_for_nothing(device: torch.de
     )
 
 
+def test_padding_never_wins(device: torch.device) -> None:
+    x = torch.full((1, 1, 12, 12), -float("inf"), device=device)
+    a = (torch.ones(1, 1, 7, 7, device=device), None, x, x, [2, 2], [2, 2], [1, 1], [1, 1], False)
+    m_x = torch.ops.relprop.max_pool_shapley(*a)
+    assert m_x.sum() == 49
+    assert torch.equal(m_x, reference.max_pool_shapley(*a))
+
+
 def test_same_result_every_time(device: torch.device) -> None:
     x, x0 = torch.randn(2, 4, 16, 40, 40, device=device)
     m = torch.randn(4, 16, 38, 38, device=device)
