@@ -26,6 +26,16 @@ def magnitude(w: Tensor) -> Tensor:
     return w.abs()
 
 
+#: From so many rows on, two matrix products are faster than the one pass over the weight.
+MANY_ROWS = 16
+
+
+def _reads_weight_once(node: Convolution | Dense, d: Tensor) -> bool:
+    """Whether the signed dense operator is the faster way through a layer."""
+    dense = isinstance(node, Dense) and not node.input_major
+    return dense and d.numel() < MANY_ROWS * d.shape[-1]
+
+
 class Linear(DifferenceRule):
     """A layer with weights: `m_x = W^T m`; the bias has no part in a difference."""
 
@@ -37,7 +47,7 @@ class Linear(DifferenceRule):
         """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`; a dense layer's in one pass."""
         d, run = context.difference(node.inputs[0]), context.x
         assert node.weight is not None
-        if isinstance(node, Dense) and not node.input_major:
+        if _reads_weight_once(node, d):
             return ops.signed_linear(d, run.constants[node.weight])
         total = node.apply(run, d, run.constants[node.weight])
         size = node.apply(run, d.abs(), run.constants.derive(node.weight, magnitude))
@@ -54,7 +64,7 @@ class Linear(DifferenceRule):
         if m.negative is None:
             return (Multiplier(node.transpose(run, m.positive, shape, weight)),)
         d = context.difference(node.inputs[0])
-        if isinstance(node, Dense) and not node.input_major:
+        if _reads_weight_once(node, d):
             return (Multiplier(ops.signed_linear_backward(m.positive, m.negative, d, weight)),)
         u, v = (m.positive + m.negative) / 2, (m.positive - m.negative) / 2
         size = node.transpose(run, v, shape, run.constants.derive(node.weight, magnitude))
