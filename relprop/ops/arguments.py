@@ -121,7 +121,7 @@ def check_pooled(multiplier: Tensor, x: Tensor, name: str = "multiplier") -> Non
 Windows = tuple[list[int], list[int], list[int], list[int]]
 
 
-def check_filled(x: Tensor, windows: Windows) -> None:
+def check_filled(x: Tensor, windows: Windows, ceil_mode: bool) -> None:
     """Raise unless these windows fit into x, and each of them holds an input."""
     for kernel, padding in zip(windows[0], windows[2], strict=True):
         if 2 * padding > kernel:
@@ -134,7 +134,7 @@ def check_filled(x: Tensor, windows: Windows) -> None:
                 f"every window must hold an input, but with padding {windows[2]} and dilation "
                 f"{windows[3]} one holds only padding for x of shape {tuple(x.shape)}"
             )
-        if length + 2 * padding < dilation * (kernel - 1) + 1:
+        if pooled_size(length, kernel, stride, padding, dilation, ceil_mode) < 1:
             raise ValueError(
                 f"a window must fit into x and its padding, but one of kernel_size {windows[0]} "
                 f"with dilation {windows[3]} does not fit into x of shape {tuple(x.shape)}"
@@ -145,7 +145,7 @@ def check_windows(
     multiplier: Tensor, x: Tensor, windows: Windows, ceil_mode: bool, name: str = "multiplier"
 ) -> None:
     """Raise unless pooling x by these windows gives the multiplier's shape."""
-    check_filled(x, windows)
+    check_filled(x, windows, ceil_mode)
     spatial = zip(x.shape[2:], *windows, strict=True)
     pooled = [pooled_size(*dimension, ceil_mode) for dimension in spatial]
     if list(multiplier.shape[2:]) != pooled:

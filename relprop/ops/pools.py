@@ -131,7 +131,7 @@ def max_pool_shapley_parts(
     arguments.check_spatial(x)
     arguments.check_baseline(x0, x)
     windows = _windows(x, kernel_size, stride, padding, dilation)
-    arguments.check_filled(x, windows)
+    arguments.check_filled(x, windows, ceil_mode)
     parts: tuple[Tensor, Tensor] = torch.ops.relprop.max_pool_shapley_parts(
         x, x0, *windows, ceil_mode
     )

@@ -13,7 +13,7 @@ from pool_cases import GEOMETRIES, pooled, pools
 from torch import Tensor
 from torch.nn import functional
 
-from relprop.ops import max_pool_winner, reference
+from relprop.ops import max_pool_shapley, max_pool_shapley_parts, max_pool_winner, reference
 
 IMPLEMENTATIONS = (torch.ops.relprop.max_pool_winner, reference.max_pool_winner)
 
@@ -152,3 +152,22 @@ def test_same_result_every_time(device: torch.device) -> None:
     results = [max_pool_winner(m, x, kernel_size=3, stride=1) for _ in range(3)]
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_a_window_may_be_longer_than_the_input_in_ceil_mode(
+    kernel: int, device: torch.device
+) -> None:
+    """torch lets the last window hang over the end, even if it is the only one."""
+    x = torch.tensor([[[[-3.0]], [[2.0]]]], dtype=torch.float64, device=device)
+    x0 = torch.tensor([[[[1.0]], [[-1.0]]]], dtype=torch.float64, device=device)
+    m = torch.tensor([[[[5.0]], [[7.0]]]], dtype=torch.float64, device=device)
+    assert torch.nn.functional.max_pool2d(x, kernel, ceil_mode=True).shape == m.shape
+    for baseline in (None, x0):
+        got = max_pool_winner(m, x, baseline, kernel_size=kernel, ceil_mode=True)
+        assert torch.equal(got, m)
+    assert torch.equal(max_pool_shapley(m, x, x0, kernel_size=kernel, ceil_mode=True), m)
+    rises, falls = max_pool_shapley_parts(x, x0, kernel_size=kernel, ceil_mode=True)
+    assert torch.equal(rises + falls, x - x0)
+    with pytest.raises(ValueError, match="a window must fit into x"):
+        max_pool_winner(m, x, kernel_size=kernel)
