@@ -5,6 +5,7 @@ Every mistake is met here, before anything runs, by one sentence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,12 @@ from torch.export import ExportedProgram
 
 from relprop.errors import InvalidInputError, InvalidTypeError
 
+UNITS = {
+    "b": 1,
+    **{f"{letter}b": 1000**k for k, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024**k for k, letter in enumerate("kmgt", 1)},
+}
+SIZE = re.compile(rf"(?P<number>\d+(\.\d+)?)\s*(?P<unit>{'|'.join(UNITS)})", re.IGNORECASE)
 Inputs = Tensor | tuple[Tensor, ...]
 Target = (
     int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...] | list[int]] | None
@@ -36,6 +43,19 @@ def check_choice(given: str, choices: Sequence[str], what: str) -> str:
         names = ", ".join(f"'{choice}'" for choice in choices)
         raise InvalidInputError(f"{what} must be one of {names}; got {given!r}")
     return given
+
+
+def as_bytes(budget: object) -> int:
+    """A budget of memory in bytes: a whole number, or a text such as `"2GiB"` or `"500 MB"`."""
+    if isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:
+        return budget
+    match = SIZE.fullmatch(budget.strip()) if isinstance(budget, str) else None
+    size = float(match["number"]) * UNITS[match["unit"].lower()] if match else 0
+    if size < 1:
+        raise InvalidInputError(
+            f"memory_budget must be a positive number of bytes, or such as '2GiB'; got {budget!r}"
+        )
+    return int(size)
 
 
 def as_inputs(inputs: object, model: nn.Module | ExportedProgram) -> tuple[Tensor, ...]:

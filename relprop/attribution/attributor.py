@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from relprop.graph.capture import Capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Opaque
+from relprop.graph.outputs import Output, choose_output
 from relprop.graph.sweep import Sweep
 from relprop.rules.support import require_supported
 
@@ -34,6 +35,16 @@ class Plan:
 
     capture: Capture
     sweep: Sweep
+    _keeping: dict[frozenset[Value], Sweep] = field(default_factory=dict)
+
+    def keeping(self, layers: Collection[Value]) -> Sweep:
+        """The sweep, keeping besides what the relevance of some layers is read from."""
+        if not layers:
+            return self.sweep
+        wanted = frozenset(layers)
+        if wanted not in self._keeping:
+            self._keeping[wanted] = self.sweep.keeping(wanted)
+        return self._keeping[wanted]
 
     @property
     def graph(self) -> Graph:
@@ -61,8 +72,15 @@ class Attributor:
     #: Operators whose steps have rules, but which the method cannot explain; and what to do.
     REFUSED: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, model: nn.Module | ExportedProgram, *, unsupported: str = "error") -> None:
+    def __init__(
+        self,
+        model: nn.Module | ExportedProgram,
+        *,
+        output: Output = None,
+        unsupported: str = "error",
+    ) -> None:
         self.model = check_model(model)
+        self.output = output
         self.unsupported = check_choice(unsupported, UNSUPPORTED, "unsupported")
         self._plans: list[Plan] = []
 
@@ -95,14 +113,14 @@ class Attributor:
     def _capture(self, arguments: Sequence[Any]) -> Capture:
         """The capture; where it fails for want of a batch dimension, say so."""
         try:
-            captured = find_capture(self.model, arguments)
+            captured = find_capture(self.model, arguments, self.output)
             if not any(_lacks_batch(node) for node in captured.graph.nodes):
                 return captured
             failure = None
         except CaptureError as error:
             batched = [a[None] if isinstance(a, Tensor) else a for a in arguments]
             try:
-                find_capture(self.model, batched)
+                find_capture(self.model, batched, self.output)
             except CaptureError:
                 raise error from None
             failure = error
@@ -128,8 +146,7 @@ class Attributor:
         if not isinstance(self.model, nn.Module):
             return
         with evaluating(self.model), torch.no_grad():
-            expected = self.model(*arguments)
-        expected = expected if isinstance(expected, Tensor) else _only_tensor(expected)
+            expected = choose_output(self.model(*arguments), self.output)
         run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
         got = run.values[plan.graph.output]
         if not torch.isfinite(expected).all():
@@ -140,26 +157,6 @@ class Attributor:
                 f"the captured graph of {type(self.model).__name__} must compute what the model "
                 "does, but their outputs differ: its forward may be random, or branch on values"
             )
-
-
-def results(
-    inputs: Inputs,
-    found: Sequence[tuple[tuple[Tensor, ...], Tensor]],
-    many: bool,
-    with_delta: bool,
-) -> Any:
-    """What `attribute` returns: for each target the attributions of all inputs, and a delta.
-
-    Many targets lie along dimension 1.
-    """
-    attributions, deltas = zip(*found, strict=True)
-    tensors = [
-        torch.stack(each, 1) if many else each[0] for each in zip(*attributions, strict=True)
-    ]
-    result = tuple(tensors) if isinstance(inputs, tuple) else tensors[0]
-    if not with_delta:
-        return result
-    return result, torch.stack(deltas, 1) if many else deltas[0]
 
 
 def name_inputs(graph: Graph, arguments: Sequence[Any]) -> dict[str, Tensor]:
@@ -184,9 +181,3 @@ def require_finite(score: Tensor) -> Tensor:
 
 def _lacks_batch(node: Node) -> bool:
     return isinstance(node, Opaque) and node.reason == NO_BATCH
-
-
-def _only_tensor(output: Any) -> Tensor:
-    values = list(output.values()) if isinstance(output, dict) else list(output)
-    (tensor,) = (value for value in values if isinstance(value, Tensor))
-    return tensor

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from relprop.attribution.arguments import Inputs, Target, seeds
+from relprop.attribution.arguments import Inputs, Target, as_bytes, seeds
 from relprop.attribution.attributor import (
     Attributor,
     Plan,
     name_inputs,
     per_example,
     require_finite,
-    results,
 )
+from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.references import Baselines, References, as_references
-from relprop.graph.node import Graph, Run
+from relprop.graph.layers import find_layers
+from relprop.graph.node import Graph, Node, Run, Value
+from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.rules.deeplift.choice import (
     MAX_POOL_RULES,
@@ -30,9 +33,8 @@ from relprop.rules.deeplift.choice import (
 from relprop.rules.deeplift.multiplier import DifferenceContext, Multiplier
 from relprop.rules.support import choose
 
-Tensors = tuple[Tensor, ...]
 CustomAttribution = Callable[[Tensors, Tensors, Tensors], Tensors]
-CHUNK_BYTES = 2**30  # of activations of common baselines that are held at once
+MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
 
 
 class DeepLift(Attributor):
@@ -49,6 +51,8 @@ class DeepLift(Attributor):
             `"shapley"`, to each input its Shapley value.
         mean_normalized: explain the target's output minus the mean of all outputs, as the paper
             advises for the inputs of a softmax (sec. 3.6).
+        output: which of several tensors to explain that the model returns: its index or key, a
+            tuple of these where they are nested.
         unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
 
     Raises:
@@ -65,9 +69,10 @@ class DeepLift(Attributor):
         max_pool: str = "winner",
         *,
         mean_normalized: bool = False,
+        output: Output = None,
         unsupported: str = "error",
     ) -> None:
-        super().__init__(model, unsupported=unsupported)
+        super().__init__(model, output=output, unsupported=unsupported)
         choose(MAX_POOL_RULES, max_pool, "max_pool")
         self.rule, self.max_pool = check_rule(rule), max_pool
         self.mean_normalized = mean_normalized
@@ -80,6 +85,8 @@ class DeepLift(Attributor):
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
         custom_attribution_func: CustomAttribution | None = None,
+        layers: Sequence[str | nn.Module] | None = None,
+        memory_budget: int | str | None = None,
     ) -> Any:
         """The contributions of `inputs` to `f(inputs) - f(baselines)` at `target`.
 
@@ -97,40 +104,56 @@ class DeepLift(Attributor):
             return_convergence_delta: whether to return the error of the sum, too.
             custom_attribution_func: makes contributions of multipliers, inputs and baselines (three
                 tuples) in place of `multiplier * (input - baseline)`; see `relprop.hypothetical`.
+            layers: modules, or their paths, to attribute to as well, from the same pass:
+                `"features.28"` for what the module gives, `"features.28:input"` for what it reads,
+                `"relu@1"` for the second call of a module that is called more than once. A batch
+                norm and the convolution that it is folded into are one layer.
+            memory_budget: bytes for the activations of common baselines, a number or such as
+                `"512MiB"`: as many as fit, and at least one, are swept at a time. None: 1 GiB.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
             With `return_convergence_delta` also a tensor of shape (N,): sum of contributions minus
             `f(inputs) - f(baselines)`. For T targets an example, shapes (N, T, ...) and (N, T).
+            With `layers` also a dict of contributions by layer, in the shapes of their activations.
 
         Raises:
-            InvalidInputError, InvalidTypeError: inputs, baselines or target cannot be used.
+            InvalidInputError, InvalidTypeError: inputs, baselines, target, a layer or the budget
+                cannot be used.
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
                 without a rule.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         others = arguments[len(tensors) :]
         make = custom_attribution_func or contributions_of
+        budget = MEMORY_BUDGET if memory_budget is None else as_bytes(memory_budget)
         with torch.no_grad():
             references = as_references(baselines, tensors, others)
             plan = self._plan(arguments)
-            x = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
-            each, many = seeds(target, x.values[plan.graph.output])
-            if self.mean_normalized:
-                each = [
-                    seed - seed.flatten(1).mean(1).view(-1, *[1] * (seed.dim() - 1))
+            named = find_layers(plan.graph, self.model, layers)
+            pass_ = Pass(plan, plan.keeping(named.values()), named, make)
+            x = pass_.forward(arguments)
+            each, many = self._seeds(target, x.values[plan.graph.output])
+            sums: list[Explanation] = []
+            for k, (baseline, x0) in enumerate(pass_.baselines(x, references, others, budget)):
+                context = DifferenceContext(x, x0, plan.makers)
+                done = [x, x0] if k == references.count - 1 else [x0]
+                found = [
+                    pass_.back(context, seed, (tensors, baseline), done if seed is each[-1] else [])
                     for seed in each
                 ]
-            sums: list[tuple[Tensors, Tensor]] = []
-            for k, (baseline, x0) in enumerate(_baseline_runs(plan, x, references, others)):
-                last = k == references.count - 1
-                found = _contributions(plan, x, x0, each, (tensors, baseline), make, last)
-                sums = found if not sums else [_add(a, b) for a, b in zip(sums, found, strict=True)]
-            means = [
-                (tuple(c / references.count for c in parts), delta / references.count)
-                for parts, delta in sums
+                sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
+            means = [total.over(references.count) for total in sums]
+        return results(inputs, means, many, return_convergence_delta, layers is not None)
+
+    def _seeds(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
+        """For every target what to send back, and whether there are many."""
+        each, many = seeds(target, output)
+        if self.mean_normalized:
+            each = [
+                seed - seed.flatten(1).mean(1).view(-1, *[1] * (seed.dim() - 1)) for seed in each
             ]
-        return results(inputs, means, many, return_convergence_delta)
+        return each, many
 
     def _sweep(self, graph: Graph) -> Sweep:
         return Sweep(graph, difference_rules(graph, self.rule, self.max_pool))
@@ -153,63 +176,71 @@ def hypothetical(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> T
     )
 
 
-def _add(a: tuple[Tensors, Tensor], b: tuple[Tensors, Tensor]) -> tuple[Tensors, Tensor]:
-    return tuple(x + y for x, y in zip(a[0], b[0], strict=True)), a[1] + b[1]
+@dataclass(frozen=True)
+class Pass:
+    """The sweeps of one explanation.
 
+    `layers` are the activations that attributions are wanted of besides, by name; `make` makes the
+    inputs' contributions of multipliers, inputs and baselines.
+    """
 
-def _contributions(
-    plan: Plan,
-    x: Run,
-    x0: Run,
-    each: list[Tensor],
-    values: tuple[Tensors, Tensors],
-    make: CustomAttribution,
-    last: bool,
-) -> list[tuple[Tensors, Tensor]]:
-    """For every target the contributions against one baseline, and the error of their sum."""
-    context = DifferenceContext(x, x0, plan.makers)
-    inputs, baseline = values
-    found = []
-    for seed in each:
-        ends = seed is each[-1]
-        difference = require_finite(
-            per_example((x.values[plan.graph.output] - x0.values[plan.graph.output]) * seed)
-        )
-        runs = ([x, x0] if last else [x0]) if ends else []
-        arrived = plan.sweep.backward(
-            context,
-            runs,
-            Multiplier(seed),
-            (lambda node, *_: context.forget(node)) if ends else None,
-        )
+    plan: Plan
+    sweep: Sweep
+    layers: Mapping[str, Value]
+    make: CustomAttribution
+
+    def forward(self, arguments: Sequence[Any]) -> Run:
+        """The forward sweep."""
+        return self.sweep.forward(self.plan.constants(), name_inputs(self.plan.graph, arguments))
+
+    def baselines(
+        self, x: Run, references: References, others: tuple[Any, ...], budget: int
+    ) -> Iterator[tuple[Tensors, Run]]:
+        """One after another the baselines, and what the forward sweep kept for each.
+
+        Common baselines are swept many at a time, and one common baseline as a batch of one.
+        """
+        held = sum(t.nbytes for t in x.values.values()) // len(x.values[self.plan.graph.output])
+        chunk = max(1, budget // max(1, held)) if references.common else 1
+        for start in range(0, references.count, chunk):
+            if not references.common:
+                baseline = tuple(t[:, start] for t in references.tensors)
+                yield baseline, self.forward((*baseline, *others))
+                continue
+            batch = tuple(t[start : start + chunk] for t in references.tensors)
+            run, size = self.forward((*batch, *others)), len(batch[0])
+            for k in range(size):
+                yield tuple(t[k : k + 1] for t in batch), run if size == 1 else run.example(k)
+
+    def back(
+        self,
+        context: DifferenceContext,
+        seed: Tensor,
+        values: tuple[Tensors, Tensors],
+        done: Sequence[Run],
+    ) -> Explanation:
+        """Contributions for one target against one baseline, and the error of their sum.
+
+        `values` are the inputs and their baselines; `done` the sweeps that nothing reads hereafter.
+        """
+        graph, x, x0 = self.plan.graph, context.x, context.x0
+        inputs, baseline = values
+        change = x.values[graph.output] - x0.values[graph.output]
+        difference = require_finite(per_example(change * seed))
+        watched = Watched(self.layers, x.shapes, seed)
+
+        def watch(node: Node, m: Multiplier, _: Any) -> None:
+            if node.output in watched:
+                watched[node.output] = m.contribution(context, node.output)
+            if done:
+                context.forget(node)
+
+        arrived = self.sweep.backward(context, done, Multiplier(seed), watch)
         m = tuple(
             arrived[name].along(a - a0) if name in arrived else torch.zeros_like(a)
-            for name, a, a0 in zip(plan.graph.inputs, inputs, baseline, strict=False)
+            for name, a, a0 in zip(graph.inputs, inputs, baseline, strict=False)
         )
-        total = sum(map(per_example, contributions_of(m, inputs, baseline)))
-        found.append((make(m, inputs, baseline), total - difference))
-    return found
-
-
-def _baseline_runs(
-    plan: Plan, x: Run, references: References, others: tuple[Any, ...]
-) -> Iterator[tuple[Tensors, Run]]:
-    """One after another the baselines, and what the forward sweep kept for each.
-
-    Common baselines are swept many at a time, and one common baseline as a batch of one.
-    """
-    size = sum(t.nbytes for t in x.values.values()) // max(1, len(x.values[plan.graph.output]))
-    chunk = max(1, CHUNK_BYTES // max(1, size)) if references.common else 1
-    for start in range(0, references.count, chunk):
-        if not references.common:
-            baseline = tuple(t[:, start] for t in references.tensors)
-            yield baseline, _sweep_once(plan, (*baseline, *others))
-            continue
-        batch = tuple(t[start : start + chunk] for t in references.tensors)
-        run = _sweep_once(plan, (*batch, *others))
-        for k in range(len(batch[0])):
-            yield tuple(t[k : k + 1] for t in batch), run if len(batch[0]) == 1 else run.example(k)
-
-
-def _sweep_once(plan: Plan, arguments: tuple[Any, ...]) -> Run:
-    return plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
+        contributions = contributions_of(m, inputs, baseline)
+        delta = sum(map(per_example, contributions)) - difference
+        watched.update(zip(graph.inputs, contributions, strict=False))
+        return Explanation(self.make(m, inputs, baseline), delta, watched.by_name())

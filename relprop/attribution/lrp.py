@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,10 +18,12 @@ from relprop.attribution.attributor import (
     name_inputs,
     per_example,
     require_finite,
-    results,
 )
+from relprop.attribution.explanation import Explanation, Watched, results
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
-from relprop.graph.node import Graph, Run, is_scalar
+from relprop.graph.layers import find_layers
+from relprop.graph.node import Graph, Node, Run, Value, is_scalar
+from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
 from relprop.rules.lrp.composite import COMPOSITES, Composite, lrp_rules, stand_ins
@@ -43,6 +46,8 @@ class LRP(Attributor):
         epsilon: of the epsilon rule on layers with weights, absolute: `z + epsilon * sign(z)`.
         stabilizer: what every other division adds in the same way.
         low, high: bounds of the inputs for z^B: numbers, or tensors that broadcast to an input.
+        output: which of several tensors to explain that the model returns: its index or key, a
+            tuple of these where they are nested.
         unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
 
     Raises:
@@ -67,9 +72,10 @@ class LRP(Attributor):
         stabilizer: float = 1e-6,
         low: Bound | None = None,
         high: Bound | None = None,
+        output: Output = None,
         unsupported: str = "error",
     ) -> None:
-        super().__init__(model, unsupported=unsupported)
+        super().__init__(model, output=output, unsupported=unsupported)
         self.composite = (
             composite
             if isinstance(composite, Composite)
@@ -92,6 +98,7 @@ class LRP(Attributor):
         target: Target = None,
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
+        layers: Sequence[str | nn.Module] | None = None,
     ) -> Any:
         """The relevance of `inputs` for the model's output at `target`.
 
@@ -103,40 +110,63 @@ class LRP(Attributor):
                 explained from one forward sweep.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return what is missing from the sum, too.
+            layers: modules, or their paths, to attribute to as well, from the same pass:
+                `"features.28"` for what the module gives, `"features.28:input"` for what it reads,
+                `"relu@1"` for the second call of a module that is called more than once. A batch
+                norm and the convolution that it is folded into are one layer.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
             `return_convergence_delta` also a tensor of shape (N,): score minus sum of relevance.
-            For T targets an example, shapes (N, T, ...) and (N, T).
+            For T targets an example, shapes (N, T, ...) and (N, T). With `layers` also a dict of
+            relevance by layer, in the shapes of their activations.
 
         Raises:
-            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
+            InvalidInputError, InvalidTypeError: the inputs, the target or a layer cannot be used.
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
                 without a rule. NumericalError: relevance overflowed.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
             plan = self._plan(arguments)
-            run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
+            named = find_layers(plan.graph, self.model, layers)
+            sweep = plan.keeping(named.values())
+            run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             each, many = seeds(target, run.values[plan.graph.output])
             found = [
-                self._relevance(plan, run, tensors, seed, last=seed is each[-1]) for seed in each
+                self._explanation(sweep, run, tensors, seed, named, last=seed is each[-1])
+                for seed in each
             ]
-        return results(inputs, found, many, return_convergence_delta)
+        return results(inputs, found, many, return_convergence_delta, layers is not None)
 
-    def _relevance(
-        self, plan: Plan, run: Run, inputs: tuple[Tensor, ...], seed: Tensor, last: bool
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The inputs' relevance for one target, and score minus sum."""
-        score = require_finite(per_example(run.values[plan.graph.output] * seed))
-        context = LrpContext(run, plan.graph.nonnegative, plan.sweep.stand_in)
-        arrived = plan.sweep.backward(context, [run], Relevance(seed), last=last)
+    def _explanation(
+        self,
+        sweep: Sweep,
+        run: Run,
+        inputs: tuple[Tensor, ...],
+        seed: Tensor,
+        layers: Mapping[str, Value],
+        last: bool,
+    ) -> Explanation:
+        """Relevance for one target, and score minus sum."""
+        graph = sweep.graph
+        score = require_finite(per_example(run.values[graph.output] * seed))
+        context = LrpContext(run, graph.nonnegative, sweep.stand_in)
+        watched = Watched(layers, run.shapes, seed)
+
+        def watch(node: Node, R: Relevance, _: Any) -> None:
+            if node.output in watched:
+                watched[node.output] = R.total(run, context[node.output])
+
+        arrived = sweep.backward(context, [run], Relevance(seed), watch, last=last)
         relevance = tuple(
             arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
-            for name, x in zip(plan.graph.inputs, inputs, strict=False)
+            for name, x in zip(graph.inputs, inputs, strict=False)
         )
         self._check(relevance, score)
-        return relevance, score - sum(map(per_example, relevance))
+        delta = score - sum(map(per_example, relevance))
+        watched.update(zip(graph.inputs, relevance, strict=False))
+        return Explanation(relevance, delta, watched.by_name())
 
     def report(
         self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None

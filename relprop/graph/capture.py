@@ -22,18 +22,20 @@ from torch.export import ExportedProgram
 from relprop.errors import CaptureError
 from relprop.graph.constants import Constants
 from relprop.graph.node import Graph
+from relprop.graph.outputs import Output
 from relprop.graph.reading import Aliased, read
 from relprop.graph.simplify import simplify
 
 
 @dataclass
 class Capture:
-    """A graph, its constants, and the inputs that it holds for."""
+    """The graph of one output, its constants, and the inputs that it holds for."""
 
     graph: Graph
     constants: Constants
     program: ExportedProgram
     modules: tuple[weakref.ref[nn.Module], ...]
+    output: Output = None
     #: What `_admits` said of arguments like these before.
     known: dict[Any, bool] = field(default_factory=dict)
 
@@ -62,46 +64,62 @@ _captures: weakref.WeakKeyDictionary[nn.Module | ExportedProgram, list[Capture]]
 _captures = weakref.WeakKeyDictionary()
 
 
-def find_capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Capture:
+def find_capture(
+    model: nn.Module | ExportedProgram, arguments: Sequence[Any], output: Output = None
+) -> Capture:
     """A capture that serves: one made before, for whatever method, or a new one."""
     known = [c for c in _captures.get(model, []) if c.current(model)]
-    for one in known:
-        if one.serves(model, arguments):
+    serving = [one for one in known if one.serves(model, arguments)]
+    for one in serving:
+        if one.output == output:
             return one
-    new = capture(model, arguments)
+    if serving:  # another output of a program that is there already
+        new = _read(serving[0].program, model, serving[0].modules, output)
+    else:
+        new = capture(model, arguments, output)
     _captures[model] = [*known, new]
     return new
 
 
-def capture(model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> Capture:
+def capture(
+    model: nn.Module | ExportedProgram, arguments: Sequence[Any], output: Output = None
+) -> Capture:
     """The graph of `model` for `arguments`, the positional arguments of its forward.
 
     Raises `CaptureError` where `torch.export` refuses the model.
     """
-    modules: tuple[weakref.ref[nn.Module], ...] = ()
     if isinstance(model, ExportedProgram):
-        program = model
-        if not _admits(program, arguments):
-            examples = [v for k, v in _examples(program).items() if k in _input_names(program)]
+        if not _admits(model, arguments):
+            examples = [v for k, v in _examples(model).items() if k in _input_names(model)]
             raise CaptureError(
                 f"the model was exported for inputs {_describe(examples)} and cannot take "
                 f"others; got {_describe(arguments)}"
             )
-    else:
-        modules = tuple(map(weakref.ref, model.modules()))
-        program = _export(model, arguments, [_two_examples(argument) for argument in arguments])
-        if not _admits(program, arguments):  # the model treats a batch of one in its own way
-            program = _export(model, arguments, arguments)
+        return _read(model, model, (), output)
+    modules = tuple(map(weakref.ref, model.modules()))
+    program = _export(model, arguments, [_two_examples(argument) for argument in arguments])
+    if not _admits(program, arguments):  # the model treats a batch of one in its own way
+        program = _export(model, arguments, arguments)
+    return _read(program, model, modules, output)
+
+
+def _read(
+    program: ExportedProgram,
+    model: nn.Module | ExportedProgram,
+    modules: tuple[weakref.ref[nn.Module], ...],
+    output: Output,
+) -> Capture:
+    """The capture of one output of an exported program."""
     try:
-        graph, constants = read(program, model)
+        graph, constants = read(program, model, output)
     except Aliased:
         # A tensor is overwritten while views of it are alive: let torch take the writes apart.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = program.run_decompositions({})
-        graph, constants = read(program, model)
+        graph, constants = read(program, model, output)
     simplify(graph, constants)
-    return Capture(graph, constants, program, modules)
+    return Capture(graph, constants, program, modules, output)
 
 
 @contextmanager

@@ -108,13 +108,25 @@ class Run:
 
 
 @dataclass
+class LayerCall:
+    """What one call of a module reads from outside of it, and what is read of it outside."""
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+@dataclass
 class Graph:
-    """Nodes in an order in which they can run; `inputs` and `output` name activations."""
+    """Nodes in an order in which they can run; `inputs` and `output` name activations.
+
+    `layers` has the calls of every module, by its path.
+    """
 
     inputs: tuple[Value, ...]
     output: Value
     nodes: list[Node]
     nonnegative: set[Value] = field(default_factory=set)
+    layers: dict[str, list[LayerCall]] = field(default_factory=dict)
 
     def consumers(self) -> dict[Value, list[Node]]:
         """For every activation the nodes that read it, once for every time they read it."""
@@ -149,6 +161,13 @@ class Graph:
             node.inputs = tuple(final(value) for value in node.inputs)
             if isinstance(node, Extent):
                 node.of = final(node.of)
+        self.replace_in_layers(names)
+
+    def replace_in_layers(self, names: Mapping[Value, Value]) -> None:
+        """Let modules that give or read a key of `names` stand for that key's value instead."""
+        for call in (call for calls in self.layers.values() for call in calls):
+            call.inputs = tuple(names.get(value, value) for value in call.inputs)
+            call.outputs = tuple(names.get(value, value) for value in call.outputs)
 
 
 @dataclass(kw_only=True)

@@ -14,24 +14,28 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_unflatten
 
 from relprop.errors import CaptureError
 from relprop.graph import fx_nodes
 from relprop.graph.aten import AtenCall, Unreadable
 from relprop.graph.constants import Constants
 from relprop.graph.decompose import READERS
+from relprop.graph.layers import LayerFinder
 from relprop.graph.node import (
     Auxiliary,
     Call,
     Constant,
     Extent,
     Graph,
+    LayerCall,
     Node,
     Operand,
     Scalar,
     Value,
 )
 from relprop.graph.nonlinear import Opaque
+from relprop.graph.outputs import Output, choose_output
 
 #: Operators that only check something.
 IGNORED = {"_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size"}
@@ -41,13 +45,18 @@ class Aliased(Exception):
     """A tensor is written to while other views of its memory are still read."""
 
 
-def read(program: ExportedProgram, model: nn.Module | ExportedProgram) -> tuple[Graph, Constants]:
-    """The graph of an exported program, and its constants."""
+def read(
+    program: ExportedProgram, model: nn.Module | ExportedProgram, output: Output = None
+) -> tuple[Graph, Constants]:
+    """The graph of one output of an exported program, and its constants."""
     reader = _Reader(program, model)
+    layers = LayerFinder(program.graph)
     for node in program.graph.nodes:
         if node.op == "call_function":
+            layers.before(node, reader.activations)
             reader.read_call(node)
-    return reader.finish(), reader.constants
+            layers.after(node, reader.activations)
+    return reader.finish(output, layers.layers), reader.constants
 
 
 def _roots(
@@ -263,19 +272,21 @@ class _Reader:
         else:
             self.placeholders[target] = self.placeholders[fx_node]
 
-    def finish(self) -> Graph:
-        """The graph of what was read."""
-        (result,) = (node for node in self.program.graph.nodes if node.op == "output")
-        names = {str(name) for name in self.program.graph_signature.user_outputs}
-        given = [n for n in result.all_input_nodes if n.name in names]
-        if len(given) != 1:
-            raise CaptureError(
-                f"the model returns {len(given)} tensors; relprop explains a model that returns "
-                "one: wrap it in a module that returns the tensor to explain"
-            )
-        if given[0] not in self.activations:
+    def finish(self, output: Output, layers: dict[str, list[LayerCall]]) -> Graph:
+        """The graph of what was read, for one of the model's outputs."""
+        given = choose_output(self._outputs(), output)
+        if given not in self.activations:
             raise CaptureError("the model's output does not depend on its inputs")
-        return Graph(tuple(self.inputs), self.activations[given[0]], self.nodes)
+        return Graph(tuple(self.inputs), self.activations[given], self.nodes, layers=layers)
+
+    def _outputs(self) -> Any:
+        """The fx nodes of what the model returns, in the structure in which it returns them."""
+        (result,) = (node for node in self.program.graph.nodes if node.op == "output")
+        tensors = (n for n in result.all_input_nodes if isinstance(n.meta.get("val"), Tensor))
+        by_name = {node.name: node for node in tensors}
+        names = [str(name) for name in self.program.graph_signature.user_outputs]
+        flat = [by_name.get(name) for name in names]
+        return tree_unflatten(flat, self.program.call_spec.out_spec)
 
 
 def _mentions_scalar(argument: Any) -> bool:

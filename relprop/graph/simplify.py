@@ -109,6 +109,8 @@ def fold_norm_before(graph: Graph, constants: Constants) -> None:
         if not padded:
             _scale_input(layer, norm, constants)
             layer.inputs = norm.inputs
+            # What is scaled element by element has the relevance of what it was scaled from.
+            graph.replace_in_layers({norm.output: norm.inputs[0]})
 
 
 class _Same:

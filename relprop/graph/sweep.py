@@ -7,7 +7,7 @@ as nothing still to come reads it. Of rules, the sweeps know nothing but the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -33,7 +33,8 @@ class Sweep:
     """A graph with a rule for each node: what to keep, and when to let it go.
 
     `crossings[i]` belongs to `graph.nodes[i]`, and is None for scalars. `stand_in` names, for some
-    activations, another one to keep in their place.
+    activations, another one to keep in their place. `also` are kept until relevance has passed
+    them, whatever the rules ask for.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Sweep:
         crossings: Sequence[Crossing[Any, Any] | None],
         stand_in: Mapping[Value, Value] | None = None,
         keep_all: bool = False,
+        also: Collection[Value] = (),
     ) -> None:
         self.graph = graph
         self.crossings = crossings
@@ -51,10 +53,17 @@ class Sweep:
         for index, (node, crossing) in enumerate(zip(graph.nodes, crossings, strict=True)):
             for value in crossing.keeps(node) if crossing else ():
                 self._first_use.setdefault(self.stand_in.get(value, value), index)
+            if node.output in also:
+                kept = self.stand_in.get(node.output, node.output)
+                self._first_use[kept] = min(index, self._first_use.get(kept, index))
         self._dies_forward = self._last_reads()
         self._dies_backward: list[list[Value]] = [[] for _ in graph.nodes]
         for value, index in self._first_use.items():
             self._dies_backward[index].append(value)
+
+    def keeping(self, also: Collection[Value]) -> Sweep:
+        """The same sweep, which keeps some activations besides."""
+        return Sweep(self.graph, self.crossings, self.stand_in, self.keep_all, also)
 
     def _last_reads(self) -> list[list[Value]]:
         """For every node, the activations that no later node reads and no rule asked for."""

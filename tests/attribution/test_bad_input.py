@@ -113,7 +113,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "two outputs": (
         lambda: relprop.LRP(Two()).attribute(IMAGE, target=0),
         RuntimeError,
-        "returns 2 tensors.*wrap it",
+        "returns 2 tensors.*say which by output=, one of 0, 1; none was named",
     ),
     "operator": (
         lambda: relprop.LRP(Erf()).attribute(torch.rand(1, 3), target=0),
@@ -135,6 +135,12 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "max_pool must be one of",
     ),
+    "memory budget": (
+        lambda: deeplift(memory_budget="2 apples"),
+        ValueError,
+        "memory_budget must be a positive number of bytes, or such as '2GiB'; got '2 apples'",
+    ),
+    "no memory": (lambda: deeplift(memory_budget=0), ValueError, "memory_budget must be.*got 0"),
     "baseline's name": (
         lambda: deeplift(baselines="grey"),
         ValueError,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution.arguments import as_bytes
+from relprop.graph.node import Run
 from relprop.graph.sweep import Sweep
 
 
@@ -64,13 +68,40 @@ def test_a_distribution_of_baselines_is_averaged_over(rule: str) -> None:
     )
 
 
-def test_common_baselines_are_swept_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_baselines_are_swept_as_the_memory_budget_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model, samples = network(), torch.randn(5, 4, 14, dtype=torch.float64)
-    deeplift = relprop.DeepLift(model)
+    deeplift = relprop.DeepLift(model).prepare(X)
+    sizes: list[int] = []
+    held: list[int] = []
+    forward = Sweep.forward
+
+    def counted(sweep: Sweep, constants: Any, arguments: Any) -> Run:
+        run = forward(sweep, constants, arguments)
+        sizes.append(len(next(iter(arguments.values()))))
+        held.append(sum(t.nbytes for t in run.values.values()) // sizes[-1])
+        return run
+
+    monkeypatch.setattr(Sweep, "forward", counted)
     whole = deeplift.attribute(X, relprop.Distribution(samples), target=1)
-    monkeypatch.setattr("relprop.attribution.deeplift.CHUNK_BYTES", 1)
-    chunked = deeplift.attribute(X, relprop.Distribution(samples), target=1)
-    torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=1e-14)
+    assert sizes == [3, 5]
+    budgets = {1: [1] * 5, 2 * held[0]: [2, 2, 1], f"{3 * held[0]}B": [3, 2]}
+    for budget, expected in budgets.items():
+        sizes.clear()
+        chunked = deeplift.attribute(
+            X, relprop.Distribution(samples), target=1, memory_budget=budget
+        )
+        torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=1e-14)
+        assert sizes == [3, *expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [(7, 7), ("7B", 7), ("2KiB", 2048), ("1.5 GiB", 3 * 2**29), ("2mb", 2 * 10**6)],
+)
+def test_a_memory_budget_is_read_in_bytes(text: int | str, size: int) -> None:
+    assert as_bytes(text) == size
 
 
 def test_hypothetical_contributions_are_those_of_every_letter() -> None:

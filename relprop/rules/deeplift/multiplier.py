@@ -51,6 +51,13 @@ class Multiplier:
             w_p * self.positive + w_n * self.negative, w_p * self.negative + w_n * self.positive
         )
 
+    def contribution(self, context: DifferenceContext, value: Value) -> Tensor:
+        """`m d`, or `m+ P + m- N`: what the activation `value` contributes."""
+        if self.negative is None:
+            return self.positive * context.difference(value)
+        P, N = context.parts(value)
+        return self.positive * P + self.negative * N
+
     def along(self, d: Tensor) -> Tensor:
         """The one multiplier of a difference whose parts are `d+` and `d-`."""
         if self.negative is None:
