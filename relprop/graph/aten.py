@@ -292,8 +292,18 @@ def _fixed(call: AtenCall) -> Node:
     return Fixed(**call.call, channel_dim=None)
 
 
+@reads("view", "_unsafe_view")
+def _view(call: AtenCall) -> Node:
+    """As a reshape: rules apply it to tensors in other memory layouts than the model's own."""
+    node = _rearrange(call)
+    assert isinstance(node, Rearrange)
+    if node.target in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
+        node.target = torch.ops.aten.reshape.default
+    return node
+
+
 @reads(
-    *("view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"),
+    *("reshape", "flatten", "unflatten", "squeeze", "unsqueeze"),
     *("permute", "transpose", "t", "movedim", "swapaxes", "alias", "clone", "contiguous"),
     *("slice", "select", "narrow", "index_select", "diagonal", "flip", "roll", "rot90"),
     *("expand", "repeat", "expand_as", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),

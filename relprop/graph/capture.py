@@ -7,10 +7,11 @@ graph. The user's model is neither changed nor hooked, and its modes are put bac
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,8 +115,7 @@ def _read(
         graph, constants = read(program, model, output)
     except Aliased:
         # A tensor is overwritten while views of it are alive: let torch take the writes apart.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _silent():
             program = program.run_decompositions({})
         graph, constants = read(program, model, output)
     simplify(graph, constants)
@@ -136,25 +136,57 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _export(model: nn.Module, arguments: Sequence[Any], examples: Sequence[Any]) -> ExportedProgram:
-    """The program for `examples`, which stand for `arguments`."""
+    """The program for `examples`, which stand for `arguments`: for as many sizes as can be."""
     example = tuple(a.detach() if isinstance(a, Tensor) else a for a in examples)
-    log = logging.getLogger("torch.export")
-    level = log.level
+    with _silent(), evaluating(model), torch.no_grad():
+        try:
+            return _export_for(model, example, _any_size)
+        except Exception as refused:
+            # Some pooling arithmetic is too hard for torch's solver, and dynamic sizes are asked
+            # for only because they serve more inputs: try the batch's alone, then none.
+            for dynamic in (_any_batch, _this_size):
+                with contextlib.suppress(Exception):
+                    return _export_for(model, example, dynamic)
+            reason = str(refused).strip().split("\n")[0][:300]
+            raise CaptureError(
+                f"torch.export could not capture {type(model).__name__} for inputs "
+                f"{_describe(arguments)}: {type(refused).__name__}: {reason}"
+            ) from refused
+
+
+def _export_for(
+    model: nn.Module, example: tuple[Any, ...], dynamic: Callable[[Tensor], Any]
+) -> ExportedProgram:
+    shapes = tuple(dynamic(a) if isinstance(a, Tensor) else None for a in example)
+    return torch.export.export(model, example, dynamic_shapes=shapes, strict=False)
+
+
+def _any_size(argument: Tensor) -> dict[int, Any]:
+    return dict.fromkeys(range(argument.dim()), torch.export.Dim.AUTO)
+
+
+def _any_batch(argument: Tensor) -> dict[int, Any]:
+    return {0: torch.export.Dim.AUTO} if argument.dim() else {}
+
+
+def _this_size(argument: Tensor) -> None:
+    return None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """What torch logs and warns of while it exports is not for our users."""
+    logs = [logging.getLogger(name) for name in ("torch.export", "torch.fx")]
+    levels = [log.level for log in logs]
     try:
-        log.setLevel(logging.ERROR)
-        with evaluating(model), warnings.catch_warnings(), torch.no_grad():
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.export.export(
-                model, example, dynamic_shapes=tuple(map(_dynamic, example)), strict=False
-            )
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0][:300]
-        raise CaptureError(
-            f"torch.export could not capture {type(model).__name__} for inputs "
-            f"{_describe(arguments)}: {type(error).__name__}: {reason}"
-        ) from error
+            yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _two_examples(argument: Any) -> Any:
@@ -162,12 +194,6 @@ def _two_examples(argument: Any) -> Any:
     if isinstance(argument, Tensor) and argument.dim() > 0 and argument.shape[0] == 1:
         return argument.detach().expand(2, *argument.shape[1:])
     return argument
-
-
-def _dynamic(argument: Any) -> Any:
-    if isinstance(argument, Tensor):
-        return dict.fromkeys(range(argument.dim()), torch.export.Dim.AUTO)
-    return None
 
 
 def _describe(arguments: Sequence[Any]) -> str:

@@ -135,7 +135,9 @@ class _Reader:
         if fx_node.target is operator.getitem:
             self._read_item(fx_node)
         elif (
-            name in fx_nodes.IDENTITIES and isinstance(first, fx.Node) and first in self.activations
+            fx_nodes.operator_name(fx_node.target) in fx_nodes.IDENTITIES
+            and isinstance(first, fx.Node)
+            and first in self.activations
         ):
             self.activations[fx_node] = self.activations[first]
         else:
