@@ -131,7 +131,7 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """The picture, pale and grey, under its relevance: shape (H, W, 3).
 
-    Relevance of full colour covers the picture, and zero leaves it bare.
+    Opacity is the magnitude: full colour covers the picture, and zero leaves it bare.
 
     Args:
         picture: shape (H, W, 3) or (H, W), values 0..255, as large as the relevance.
@@ -151,9 +151,9 @@ def overlay(
         )
     gray = pixels if pixels.ndim == 2 else pixels.mean(-1)
     pale = (255 - 0.45 * (255 - gray))[..., None]
-    # The root, because weak relevance is pale already and would vanish if it were as thin.
-    opacity = np.abs(values.clip(color_map.lowest, 1))[..., None] ** 0.5
-    mixed: NDArray[np.uint8] = (
-        (pale + opacity * (color_map(values) - pale)).round().astype(np.uint8)
-    )
-    return mixed
+    values = values.clip(color_map.lowest, 1)
+    # Weak relevance is thin, and so it need not be pale: it would bleach the picture.
+    strong = np.sign(values) * np.abs(values).clip(0.5, 1)
+    mixed = pale + np.abs(values)[..., None] * (color_map(strong) - pale)
+    painted: NDArray[np.uint8] = mixed.round().astype(np.uint8)
+    return painted

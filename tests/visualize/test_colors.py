@@ -108,6 +108,15 @@ def test_full_relevance_covers_the_picture(colors: str) -> None:
     assert painted[0, 1].tolist() == [round(255 - 0.45 * 155)] * 3
 
 
+@pytest.mark.parametrize("gray", [0, 90, 255])
+def test_no_relevance_bleaches_the_picture(gray: int) -> None:
+    relevance = torch.linspace(-1, 1, 81)[None]
+    painted = overlay(np.full((1, 81), gray), relevance, 1.0)
+    assert lightness(painted).max() == lightness(painted)[0, 40]
+    against, in_favour = painted[0, :36].astype(int), painted[0, 45:].astype(int)
+    assert (against[:, 2] > against[:, 0]).all() and (in_favour[:, 0] > in_favour[:, 2]).all()
+
+
 def test_a_batch_of_one_is_its_only_example() -> None:
     relevance = seeded(1, 3, 4, 5)
     assert (heat_map(relevance) == heat_map(relevance[0])).all()
