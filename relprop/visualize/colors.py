@@ -131,7 +131,8 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """The picture, pale and grey, under its relevance: shape (H, W, 3).
 
-    Opacity is the magnitude: full colour covers the picture, and zero leaves it bare.
+    Opacity is the magnitude: full colour covers the picture, and zero leaves it bare. Printed in
+    grey, an overlay shows no signs, whatever its colours; a `heat_map` in yellow and blue does.
 
     Args:
         picture: shape (H, W, 3) or (H, W), values 0..255, as large as the relevance.
