@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from relprop.rules.lrp.relevance import Account
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TOTALS = ("score", "relevance", "other", "bias", "stabilizer", "dropped", "shortfall")
+FIGURES = ("received", "passed", "bias", "stabilizer", "dropped")
+"""What the books hold of each node."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,46 @@ class Report:
         """Score minus all of the above: rounding error."""
         return self.score - self.relevance - self.bias - self.stabilizer - self.dropped
 
+    def as_dict(self) -> dict[str, Any]:
+        """The books as plain strings and numbers, which `json.dumps` takes.
+
+        Returns:
+            `score`, `relevance`, `other`, `bias`, `stabilizer`, `dropped` (which holds `other`) and
+            `shortfall`; and under `nodes`, from the output to the inputs, for each node its
+            `module`, `node`, `rule`, and what it `received`, `passed`, and lost to `bias`,
+            `stabilizer`, or `dropped`. So `score = relevance + bias + stabilizer + dropped +
+            shortfall`.
+        """
+        totals: dict[str, Any] = {name: float(getattr(self, name)) for name in TOTALS}
+        nodes = [
+            {
+                "module": account.node.where.module,
+                "node": account.node.label,
+                "rule": account.rule,
+                **{name: float(getattr(account, name)) for name in FIGURES},
+            }
+            for account in reversed(self.accounts)
+        ]
+        return {**totals, "nodes": nodes}
+
+    def plot(self, medium: str = "screen") -> Figure:
+        """A bar a node, from the output to the inputs: passed on, taken by biases, and so on.
+
+        Args:
+            medium: `"screen"` or `"print"`: what the resolution is for.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        # Explaining takes no matplotlib; only drawing does.
+        from relprop.visualize import draw_books
+
+        return draw_books(self.as_dict(), medium)
+
     def __str__(self) -> str:
-        columns = ("received", "passed", "bias", "stabilizer", "dropped")
-        rows: list[tuple[str, ...]] = [("node", "module", "rule", *columns)]
+        rows: list[tuple[str, ...]] = [("node", "module", "rule", *FIGURES)]
         for account in reversed(self.accounts):
-            figures = [f"{getattr(account, column):.6g}" for column in columns]
+            figures = [f"{getattr(account, column):.6g}" for column in FIGURES]
             node = account.node
             rows.append((node.label, node.where.module, account.rule, *figures))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -27,6 +27,7 @@ class Plan:
     composite: str = "epsilon_plus_flat"
     bias: str = "absorb"
     rule: str = "rescale"
+    max_pool: str = "winner"
     baseline: str | Tensor = "blur"
     unsupported: str = "error"
 
@@ -154,10 +155,13 @@ class _LayerWiseRelevance:
 
 class _DifferenceFromBaseline:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self._deep_lift = DeepLift(subject.model, plan.rule, unsupported=plan.unsupported)
+        self._deep_lift = DeepLift(
+            subject.model, plan.rule, plan.max_pool, unsupported=plan.unsupported
+        )
         self._baseline = plan.baseline
         name = plan.baseline if isinstance(plan.baseline, str) else "picture"
-        self._title = f"DeepLIFT {plan.rule}, {name} baseline"
+        pools = f", {plan.max_pool} pools" if plan.max_pool != "winner" else ""
+        self._title = f"DeepLIFT {plan.rule}{pools}, {name} baseline"
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
         self._deep_lift.prepare(inputs)

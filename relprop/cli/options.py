@@ -15,7 +15,7 @@ from relprop.cli.explaining import METHODS
 from relprop.cli.images import IMAGENET_MEAN, IMAGENET_STD
 from relprop.cli.loading import first_line
 from relprop.cli.zoo import BUILT_IN
-from relprop.rules.deeplift.choice import RULE_NAMES
+from relprop.rules.deeplift.choice import MAX_POOL_RULES, RULE_NAMES
 from relprop.rules.lrp.composite import COMPOSITES
 from relprop.rules.lrp.weighted import BIAS_POLICIES
 
@@ -110,6 +110,12 @@ METHOD_OPTIONS = [
         "rescale",
         "DeepLIFT: how differences cross activations.",
         type=click.Choice(RULE_NAMES),
+    ),
+    _shown(
+        "--max-pool",
+        "winner",
+        "DeepLIFT: all to a max pool's winner, or to each input its Shapley value.",
+        type=click.Choice(list(MAX_POOL_RULES)),
     ),
     _shown(
         "--baseline",

@@ -41,6 +41,7 @@ Examples:
   relprop explain *.jpg --target "tiger cat" --output maps
   relprop explain cat.jpg --method lrp --bias redistribute
   relprop explain cat.jpg --method deep-lift --baseline grey.png
+  relprop explain cat.jpg --method deep-lift --rule reveal_cancel --max-pool shapley
   relprop explain cat.jpg --model torchvision.models:resnet18 --weights resnet18.pth
   relprop explain scan.png --model net.py:build --size 96 --mean 0.5 --std 0.5
 """

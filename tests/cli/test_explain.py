@@ -12,6 +12,9 @@ import torch
 from click.testing import Result
 from PIL import Image
 
+import relprop
+from relprop.cli.classes import Classes
+from relprop.cli.explaining import METHODS, Plan, Subject
 from relprop.cli.images import Preprocessing, read_picture
 from relprop.cli.zoo import BUILT_IN, sample_pictures
 
@@ -133,6 +136,32 @@ def test_baseline_from_a_file(run: Run, picture: Path, small: list[object]) -> N
     result = run(picture, *small, "--method", "deep-lift", "--baseline", "grey.png")
     assert result.exit_code == 0, result.output
     assert "DeepLIFT rescale, picture baseline" in result.stdout
+
+
+@pytest.mark.parametrize("choice", ["winner", "shapley"])
+def test_max_pools_are_crossed_as_asked(
+    run: Run, picture: Path, network: Path, small: list[object], choice: str
+) -> None:
+    """DeepLIFT takes the choice: the map drawn is the one that `relprop.DeepLift` makes by it."""
+    subject = Subject(built(network), Preprocessing(SIDE), Classes(), torch.device("cpu"))
+    inputs = subject.inputs(read_picture(picture))
+    drawn = METHODS["deep-lift"](subject, Plan(max_pool=choice))(inputs, 1).relevance
+    expected = relprop.DeepLift(built(network), max_pool=choice).attribute(inputs, "blur", target=1)
+    torch.testing.assert_close(drawn, expected[0])
+    result = run(picture, *small, "--method", "deep-lift", "--max-pool", choice)
+    assert result.exit_code == 0, result.output
+    assert (", shapley pools" in result.stdout) == (choice == "shapley")
+
+
+def test_max_pool_choices_differ(picture: Path, network: Path) -> None:
+    subject = Subject(built(network), Preprocessing(SIDE), Classes(), torch.device("cpu"))
+    inputs = subject.inputs(read_picture(picture))
+    winner, shapley = (
+        METHODS["deep-lift"](subject, Plan(max_pool=choice))(inputs, 1)
+        for choice in ("winner", "shapley")
+    )
+    assert not torch.allclose(winner.relevance, shapley.relevance)
+    assert abs(winner.sums.pixels - shapley.sums.pixels) < 1e-5
 
 
 def test_grey_model_sees_grey_pictures(run: Run, picture: Path, network: Path) -> None:
