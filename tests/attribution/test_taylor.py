@@ -33,7 +33,7 @@ class Quadratic(nn.Module):
         return x @ (A + A.T) + self.b[k].detach()
 
 
-X = torch.randn(3, 4, dtype=torch.float64)
+X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).double()
 
 
 @pytest.mark.parametrize("root", [False, True])
@@ -125,7 +125,7 @@ def network() -> nn.Module:
     ).double()
 
 
-IMAGES = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
 
 
 @pytest.mark.parametrize(
