@@ -4,8 +4,12 @@ Layer-wise relevance propagation and DeepLIFT for PyTorch models as they are, on
 """
 
 from relprop.attribution.deeplift import DeepLift, hypothetical
+from relprop.attribution.gradient import Deconvnet, Gradient, GuidedBackprop, InputXGradient
+from relprop.attribution.integrated_gradients import IntegratedGradients
 from relprop.attribution.lrp import LRP
 from relprop.attribution.references import Distribution
+from relprop.attribution.smooth_grad import SmoothGrad
+from relprop.attribution.taylor import Taylor
 from relprop.errors import (
     CaptureError,
     InexactWarning,
@@ -25,14 +29,21 @@ __all__ = [
     "LRP",
     "CaptureError",
     "Composite",
+    "Deconvnet",
     "DeepLift",
     "Distribution",
+    "Gradient",
+    "GuidedBackprop",
     "InexactWarning",
+    "InputXGradient",
+    "IntegratedGradients",
     "InvalidInputError",
     "InvalidTypeError",
     "NumericalError",
     "RelpropError",
     "Report",
+    "SmoothGrad",
+    "Taylor",
     "UnsupportedOperatorError",
     "__version__",
     "backends",

@@ -30,6 +30,8 @@ class Distribution:
 
 Baseline = Tensor | float | str | Callable[[Tensor], Any] | Distribution | None
 Baselines = Baseline | tuple[Baseline, ...]
+#: For one target: the attributions of all inputs, and a delta.
+Explained = tuple[tuple[Tensor, ...], Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,17 @@ class References:
     def count(self) -> int:
         """How many baselines an example is compared with."""
         return self.tensors[0].shape[0 if self.common else 1]
+
+    def baseline(self, k: int) -> tuple[Tensor, ...]:
+        """Baseline number k for each input, shape (1, ...) if it is common, else (N, ...)."""
+        return tuple(t[k : k + 1] if self.common else t[:, k] for t in self.tensors)
+
+    def mean(self, explain: Callable[[tuple[Tensor, ...]], list[Explained]]) -> list[Explained]:
+        """For every target the mean of what `explain` gives for one baseline after another."""
+        sums = explain(self.baseline(0))
+        for k in range(1, self.count):
+            sums = [_add(a, b) for a, b in zip(sums, explain(self.baseline(k)), strict=True)]
+        return [(tuple(R / self.count for R in parts), delta / self.count) for parts, delta in sums]
 
 
 def as_references(
@@ -114,6 +127,10 @@ def _one_baseline(baseline: Tensor | float | str | Callable[..., Any] | None, x:
             f"got {tuple(tensor.shape)}"
         )
     return tensor
+
+
+def _add(a: Explained, b: Explained) -> Explained:
+    return tuple(x + y for x, y in zip(a[0], b[0], strict=True)), a[1] + b[1]
 
 
 def _checked(made: Any, x: Tensor) -> Tensor:

@@ -54,11 +54,16 @@ def require_supported(
 def transposed_jacobian(
     node: Call, run: Run, inputs: Sequence[Tensor], m: Tensor
 ) -> tuple[Tensor, ...]:
-    """`J^T m` of a call, for each of its inputs."""
+    """`J^T m` of a call, for each of its inputs: 0 where the output is no smooth function of it."""
     with torch.enable_grad():
-        leaves = [x.detach().requires_grad_() for x in inputs]
+        leaves = [x.detach() for x in inputs]
+        smooth = [leaf.requires_grad_() for leaf in leaves if leaf.is_floating_point()]
         y = node.compute(run, *leaves)
-        return torch.autograd.grad(y, leaves, m)
+        found = torch.autograd.grad(y, smooth, m, allow_unused=True) if y.requires_grad else ()
+    gradients = dict(zip(map(id, smooth), found, strict=False))
+    made = (gradients.get(id(leaf)) for leaf in leaves)
+    zeros = (torch.zeros_like(x, dtype=m.dtype) for x in inputs)
+    return tuple(z if g is None else g for g, z in zip(made, zeros, strict=True))
 
 
 def winner(

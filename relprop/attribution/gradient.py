@@ -1,0 +1,170 @@
+"""The gradient of one output, and what is made of one backward sweep like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from relprop.attribution.arguments import Inputs, Target, seeds
+from relprop.attribution.attributor import (
+    Attributor,
+    Plan,
+    name_inputs,
+    per_example,
+    require_finite,
+    results,
+)
+from relprop.graph.node import Graph, Run
+from relprop.graph.sweep import Sweep
+from relprop.rules.gradient import gradient_rules
+
+Tensors = tuple[Tensor, ...]
+
+
+class GradientMethod(Attributor):
+    """Base of the methods that send gradients back through the model's graph.
+
+    Every operator has a gradient, so that every model that can be captured can be explained. Nodes
+    are crossed as torch's autograd crosses them, but for ReLUs where `RELU` names another rule: all
+    ReLUs, be they modules or functions, used once or twice, in place or not. Unlike autograd,
+    `detach` passes the gradient: for all of relprop it is an identity.
+
+    Args:
+        model: a module, explained in evaluation mode, or an exported program.
+
+    Raises:
+        InvalidTypeError: the model is neither.
+    """
+
+    #: A name in `relprop.rules.gradient.RELU_RULES`.
+    RELU: ClassVar[str] = "gradient"
+
+    def __init__(self, model: nn.Module | ExportedProgram) -> None:
+        super().__init__(model, unsupported="gradient")
+
+    def _sweep(self, graph: Graph) -> Sweep:
+        return Sweep(graph, gradient_rules(graph, self.RELU))
+
+    def _forward(self, arguments: Sequence[Any]) -> tuple[Plan, Run, Tensor]:
+        """A plan for the model's arguments, what its forward sweep kept, and the output."""
+        plan = self._plan(arguments)
+        run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
+        return plan, run, run.values[plan.graph.output]
+
+    def _gradients(
+        self, plan: Plan, run: Run, inputs: Tensors, seed: Tensor, last: bool
+    ) -> Tensors:
+        """The gradient of `sum(output * seed)` by each input; only the `last` frees the run."""
+        arrived = plan.sweep.backward(run, [run], seed, last=last)
+        return tuple(
+            arrived[name] if name in arrived else torch.zeros_like(x)
+            for name, x in zip(plan.graph.inputs, inputs, strict=False)
+        )
+
+    def _explain(
+        self, inputs: Inputs, target: Target, additional_forward_args: Any
+    ) -> tuple[Tensors, list[tuple[Tensors, Tensor]], bool]:
+        """The inputs; for every target gradients and score; whether there are many targets."""
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        with torch.no_grad():
+            plan, run, output = self._forward(arguments)
+            each, many = seeds(target, output)
+            found = []
+            for seed in each:
+                score = require_finite(per_example(output * seed))
+                m = self._gradients(plan, run, tensors, seed, last=seed is each[-1])
+                found.append((m, score))
+        return tensors, found, many
+
+
+class Gradient(GradientMethod):
+    """How fast an output changes with every input value (Simonyan et al. 2014, sec. 3), signed.
+
+    The map of that paper is the magnitude of this one: `gradient.abs()`, its maximum over channels.
+
+    Example:
+        >>> gradient = Gradient(model).attribute(images, target=281)
+    """
+
+    def attribute(
+        self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
+    ) -> Any:
+        """What the backward sweep from the output at `target` brings to `inputs`.
+
+        Args:
+            inputs: a tensor of shape (N, ...) or a tuple of them, in the model's dtype.
+            target: which output to explain: an int, a tuple for outputs of more dimensions, a
+                tensor or list with one for each example; None where there is only one output. A
+                tensor of shape (N, T), or a list of N lists, has T targets for each example, all
+                explained from one forward sweep.
+            additional_forward_args: further positional arguments of the model, not explained.
+
+        Returns:
+            A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output per unit
+            of the input. For T targets an example, of shape (N, T, ...).
+
+        Raises:
+            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
+            CaptureError: the model cannot be captured.
+        """
+        _, found, many = self._explain(inputs, target, additional_forward_args)
+        return results(inputs, found, many, with_delta=False)
+
+
+class Deconvnet(Gradient):
+    """The gradient with `relu(m)` in place of `m [x > 0]` at every ReLU (Zeiler and Fergus 2014).
+
+    What a ReLU did on the way forth has no part in it.
+    """
+
+    RELU = "deconvolution"
+
+
+class GuidedBackprop(Gradient):
+    """The gradient with `relu(m) [x > 0]` at every ReLU (Springenberg et al. 2015, sec. 3.4)."""
+
+    RELU = "guided"
+
+
+class InputXGradient(GradientMethod):
+    """`R_i = x_i df/dx_i` (Shrikumar et al. 2016; Ancona et al. 2018, sec. 2).
+
+    For a network of ReLUs and max pools this is LRP's epsilon rule with epsilon 0 and biases that
+    keep their share (Ancona et al. 2018, prop. 1).
+    """
+
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        """The gradient of the output at `target`, times `inputs`.
+
+        Args:
+            inputs: as in `Gradient.attribute`.
+            target: as in `Gradient.attribute`.
+            additional_forward_args: further positional arguments of the model, not explained.
+            return_convergence_delta: whether to return what is missing from the sum, too.
+
+        Returns:
+            A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output. With
+            `return_convergence_delta` also a tensor of shape (N,): score minus sum, which is 0 for
+            networks of ReLUs and max pools without biases. For T targets an example, shapes
+            (N, T, ...) and (N, T).
+
+        Raises:
+            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
+            CaptureError: the model cannot be captured.
+        """
+        tensors, found, many = self._explain(inputs, target, additional_forward_args)
+        products = []
+        for gradients, score in found:
+            R = tuple(x * m for x, m in zip(tensors, gradients, strict=True))
+            products.append((R, score - sum(map(per_example, R))))
+        return results(inputs, products, many, return_convergence_delta)
