@@ -3,6 +3,7 @@
 Layer-wise relevance propagation and DeepLIFT for PyTorch models as they are, on native kernels.
 """
 
+from relprop.attribution.deep_taylor import DeepTaylor
 from relprop.attribution.deeplift import DeepLift, hypothetical
 from relprop.attribution.lrp import LRP
 from relprop.attribution.references import Distribution
@@ -26,6 +27,7 @@ __all__ = [
     "CaptureError",
     "Composite",
     "DeepLift",
+    "DeepTaylor",
     "Distribution",
     "InexactWarning",
     "InvalidInputError",

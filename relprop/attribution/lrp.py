@@ -23,6 +23,7 @@ from relprop.graph.node import Graph, Run, is_scalar
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
 from relprop.rules.lrp.composite import Composite, lrp_rules, stand_ins
+from relprop.rules.lrp.pools import MAX_POOLS
 from relprop.rules.lrp.presets import COMPOSITES
 from relprop.rules.lrp.relevance import Account, LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
@@ -47,6 +48,8 @@ class LRP(Attributor):
             `Stabilizer`; None for 1e-6, in float16 0.001, in bfloat16 0.01.
         stabilizer: of every other division, in the same way.
         low, high: bounds of the inputs for z^B: numbers, or tensors that broadcast to an input.
+        max_pool: what gets a window's relevance where the composite does not say: the `"winner"`,
+            all maxima alike, `"shared"`, or every input by its value, `"proportional"`.
         unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
 
     Raises:
@@ -71,6 +74,7 @@ class LRP(Attributor):
         stabilizer: float | Stabilizer | None = None,
         low: Bound | None = None,
         high: Bound | None = None,
+        max_pool: str = "winner",
         unsupported: str = "error",
     ) -> None:
         super().__init__(model, unsupported=unsupported)
@@ -92,6 +96,7 @@ class LRP(Attributor):
             bias,
             low,
             high,
+            check_choice(max_pool, tuple(MAX_POOLS), "max_pool"),
         )
 
     def rules(self, inputs: Inputs, additional_forward_args: Any = None) -> RuleTable:
@@ -200,10 +205,11 @@ class LRP(Attributor):
                 "denominators near zero; use a larger epsilon, another composite, or float64"
             )
         if (size * torch.finfo(size.dtype).eps > 0.01 * score.abs()).any():
+            worst = (size / score.abs()).nan_to_num(nan=0.0).argmax()
             warnings.warn(
-                f"relevance should add up to the score, but its parts grew to {size.max():.3g} "
-                f"in all, where {size.dtype} has no digits left for a score of "
-                f"{score[size.argmax()]:.3g}; use a larger epsilon, another composite, or float64",
+                f"relevance should add up to the score of {score[worst]:.3g}, but its parts grew "
+                f"to {size[worst]:.3g} in all, more than {size.dtype} has digits for; use a larger "
+                "epsilon, another composite, or float64",
                 InexactWarning,
                 stacklevel=5,
             )

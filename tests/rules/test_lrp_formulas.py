@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Stabilizer, WSquare, ZBox, ZPlus
 
 EPSILON = 0.01
 LOW, HIGH = -3.0, 4.0
@@ -180,3 +180,35 @@ def test_zbox_takes_bounds_by_channel() -> None:
     parts = patch * w - low[:, None, None] * w.clamp(min=0) - high[:, None, None] * w.clamp(max=0)
     expected = parts / parts.sum() * layer(x)[0, 1, 1, 1].item()
     torch.testing.assert_close(R[0, :, 1:4, 1:4], expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+STABILIZERS = {
+    "absolute": lambda z: z + 0.3 * z.sign(),
+    "relative": lambda z: z + 0.3 * z.abs().mean(1, keepdim=True) * z.sign(),
+    "clip": lambda z: torch.where(z.abs() < 0.3, 0.3 * z.sign(), z),
+}
+
+
+@pytest.mark.parametrize("kind", STABILIZERS)
+@pytest.mark.parametrize("bias", ["absorb", "ignore", "redistribute"])
+def test_a_stabilizer_is_its_formula(kind: str, bias: str) -> None:
+    """Under a ReLU, where the layer's own output would not be kept: the mean needs all of it."""
+    model = nn.Sequential(nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Linear(8, 1, bias=False))
+    model.double()
+    x = torch.randn(3, 5, dtype=torch.float64)
+    z = model[0](x).detach()
+    hidden = z.clamp(min=0) * model[2].weight.detach()
+    s = hidden / STABILIZERS[kind](z)
+    expected = x * (s @ model[0].weight.detach())
+    if bias == "redistribute":
+        expected = expected + ((STABILIZERS[kind](z) - z) * s).sum(1, keepdim=True) / 5
+    soft = Epsilon(Stabilizer(0.3, kind))
+    lrp = relprop.LRP(model, relprop.Composite([("0", soft)]), epsilon=0, bias=bias)
+    torch.testing.assert_close(lrp.attribute(x, target=0), expected, rtol=1e-10, atol=1e-12)
+    assert lrp.report(x, target=0).shortfall == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_stabilized_by_more(dtype: torch.dtype) -> None:
+    assert Stabilizer().added(torch.zeros(1, 1, dtype=dtype)).item() >= 1e-3 * (1 - 1e-3)
+    assert Stabilizer(1e-6).size(dtype) == 1e-6 and Stabilizer().size(torch.float32) == 1e-6

@@ -3,6 +3,7 @@
 from relprop.rules.lrp.composite import Composite
 from relprop.rules.lrp.epsilon import Epsilon
 from relprop.rules.lrp.input_layers import Flat, WSquare, ZBox
+from relprop.rules.lrp.pools import ProportionalPool, Shared
 from relprop.rules.lrp.presets import COMPOSITES
 from relprop.rules.lrp.selectors import depth, first, last
 from relprop.rules.lrp.signed import AlphaBeta, Gamma, ZPlus
@@ -19,6 +20,8 @@ __all__ = [
     "Flat",
     "Gamma",
     "Pass",
+    "ProportionalPool",
+    "Shared",
     "Stabilizer",
     "WSquare",
     "Winner",

@@ -20,6 +20,7 @@ from relprop.graph.nonlinear import (
 from relprop.rules.lrp import structure
 from relprop.rules.lrp.epsilon import Epsilon
 from relprop.rules.lrp.input_layers import ZBox
+from relprop.rules.lrp.pools import AsTold
 from relprop.rules.lrp.selectors import Places, Selector, as_selector
 from relprop.rules.lrp.structure import StructureRule
 from relprop.rules.lrp.weighted import Settings, WeightedRule
@@ -34,8 +35,8 @@ DEFAULTS: dict[type[Node], WeightedRule | StructureRule] = {
     Sum: structure.Proportional(),
     Rearrange: structure.Move(),
     Activation: structure.Pass(),
-    MaxPool: structure.Winner(),
-    AdaptiveMaxPool: structure.Winner(),
+    MaxPool: AsTold(),
+    AdaptiveMaxPool: AsTold(),
     Product: structure.Halves(),
     Cat: structure.Part(),
     Opaque: structure.Gradient(),
@@ -48,8 +49,8 @@ class Composite:
 
     A pair is for a node if its selector selects the node and its rule fits such nodes: so a module
     pattern with a rule for layers with weights leaves the activation functions of the module alone.
-    What no pair is for has a default: epsilon for linear maps and branches that are added, the
-    winner for max pools, and activation functions hand their relevance down.
+    What no pair is for has a default: epsilon for linear maps and branches that are added, for
+    max pools what `LRP` is told, and activation functions hand their relevance down.
 
     Args:
         pairs: each a selector and a rule of `relprop.rules.lrp`. A selector is the name of a kind

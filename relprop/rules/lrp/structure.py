@@ -34,7 +34,7 @@ class StructureRule:
         """Whether the rule is for such nodes."""
         return isinstance(node, self.nodes)
 
-    def placed(self, node: Node, settings: Settings) -> StructureRule:
+    def placed(self, node: Node, settings: Settings) -> StructureRule | WeightedRule:
         """The rule as it runs on this node; most have nothing to set."""
         return self
 
@@ -47,7 +47,7 @@ class StructureRule:
         return arriving
 
 
-def _each(R: Relevance, move: Callable[[Tensor], Tensor]) -> Relevance:
+def each(R: Relevance, move: Callable[[Tensor], Tensor]) -> Relevance:
     """`move` applied to the multiplier and to the amount, whichever there is."""
     return Relevance(
         None if R.multiplier is None else move(R.multiplier),
@@ -113,7 +113,7 @@ class Move(StructureRule):
             # What the rule above gave to padding.
             copied = node.apply(run, R.amount.new_ones(()).expand(*shape), None)
             context.charge(node, dropped=R.amount * (copied == 0))
-        return (_each(R, lambda t: node.transpose(run, t, shape, None)),)
+        return (each(R, lambda t: node.transpose(run, t, shape, None)),)
 
 
 class Part(StructureRule):
@@ -127,7 +127,7 @@ class Part(StructureRule):
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
 
         def part(start: int, size: int) -> Relevance:
-            return _each(R, lambda t: t.narrow(node.dim, start, size))
+            return each(R, lambda t: t.narrow(node.dim, start, size))
 
         return tuple(part(start, size) for start, size in zip(starts, sizes, strict=True))
 
@@ -146,7 +146,7 @@ class Winner(StructureRule):
     ) -> tuple[Relevance]:
         """The winner's value is the output's: multipliers pass unchanged."""
         x = context[node.inputs[0]]
-        return (_each(R, lambda t: winner(node, t, x)),)
+        return (each(R, lambda t: winner(node, t, x)),)
 
 
 class Proportional(WeightedRule):

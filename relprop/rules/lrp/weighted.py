@@ -59,6 +59,7 @@ class Settings:
     bias: str
     low: Bound | None = None
     high: Bound | None = None
+    max_pool: str = "winner"
 
 
 @dataclass(frozen=True, kw_only=True)
