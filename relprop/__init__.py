@@ -3,6 +3,7 @@
 Layer-wise relevance propagation and DeepLIFT for PyTorch models as they are, on native kernels.
 """
 
+from relprop.attribution.deep_taylor import DeepTaylor
 from relprop.attribution.deeplift import DeepLift, hypothetical
 from relprop.attribution.gradient import Deconvnet, Gradient, GuidedBackprop, InputXGradient
 from relprop.attribution.integrated_gradients import IntegratedGradients
@@ -31,6 +32,7 @@ __all__ = [
     "Composite",
     "Deconvnet",
     "DeepLift",
+    "DeepTaylor",
     "Distribution",
     "Gradient",
     "GuidedBackprop",

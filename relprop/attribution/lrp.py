@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -26,9 +25,13 @@ from relprop.graph.node import Graph, Node, Run, Value, is_scalar
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
-from relprop.rules.lrp.composite import COMPOSITES, Composite, lrp_rules, stand_ins
+from relprop.rules.lrp.composite import Composite, lrp_rules, stand_ins
+from relprop.rules.lrp.pools import MAX_POOLS
+from relprop.rules.lrp.presets import COMPOSITES
 from relprop.rules.lrp.relevance import Account, LrpContext, Relevance
-from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings, ZBox
+from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
+from relprop.rules.lrp.table import RuleTable
+from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings
 from relprop.rules.support import choose
 
 
@@ -39,13 +42,17 @@ class LRP(Attributor):
         model: a module, explained in evaluation mode, or an exported program.
         composite: which rule goes on which layer: `"epsilon"` everywhere; `"epsilon_plus"` with z+
             on convolutions; `"epsilon_plus_flat"` with the flat rule on the first layer as well;
-            `"epsilon_plus_box"` with z^B there, for inputs in `low <= x <= high`; or a `Composite`.
+            `"epsilon_plus_box"` with z^B there, for inputs in `low <= x <= high`; another preset of
+            `relprop.rules.lrp.COMPOSITES`; or a `Composite`.
         bias: `"absorb"` lets biases keep their share, `"ignore"` leaves them out of denominators,
             `"redistribute"` hands their and the stabilizer's share to the layer's inputs in equal
             parts, so that relevance sums to the score exactly.
-        epsilon: of the epsilon rule on layers with weights, absolute: `z + epsilon * sign(z)`.
-        stabilizer: what every other division adds in the same way.
+        epsilon: of the epsilon rule on layers with weights: `z + epsilon * sign(z)`, or another
+            `Stabilizer`; None for 1e-6, in float16 0.001, in bfloat16 0.01.
+        stabilizer: of every other division, in the same way.
         low, high: bounds of the inputs for z^B: numbers, or tensors that broadcast to an input.
+        max_pool: what gets a window's relevance where the composite does not say: the `"winner"`,
+            all maxima alike, `"shared"`, or every input by its value, `"proportional"`.
         output: which of several tensors to explain that the model returns: its index or key, a
             tuple of these where they are nested.
         unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
@@ -68,10 +75,11 @@ class LRP(Attributor):
         composite: str | Composite = "epsilon_plus_flat",
         *,
         bias: str = "absorb",
-        epsilon: float = 1e-6,
-        stabilizer: float = 1e-6,
+        epsilon: float | Stabilizer | None = None,
+        stabilizer: float | Stabilizer | None = None,
         low: Bound | None = None,
         high: Bound | None = None,
+        max_pool: str = "winner",
         output: Output = None,
         unsupported: str = "error",
     ) -> None:
@@ -82,15 +90,30 @@ class LRP(Attributor):
             else choose(COMPOSITES, composite, "composite")
         )
         check_choice(bias, BIAS_POLICIES, "bias")
-        for name, value in (("epsilon", epsilon), ("stabilizer", stabilizer)):
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidInputError(f"{name} must be a finite number >= 0; got {value!r}")
-        if (self.composite.first is ZBox) != (low is not None and high is not None):
+        if self.composite.needs_bounds != (low is not None and high is not None):
             raise InvalidInputError(
-                "low and high must be given with a composite that has the z^B rule on the first "
-                f"layer, 'epsilon_plus_box', and with no other; got low={low!r}, high={high!r}"
+                "low and high must be given with a composite that has the z^B rule without bounds, "
+                "such as 'epsilon_plus_box', and with no other; got "
+                f"low={low!r}, high={high!r}"
             )
-        self.settings = Settings(float(epsilon), float(stabilizer), bias, low, high)
+        self.settings = Settings(
+            as_stabilizer("epsilon", epsilon),
+            as_stabilizer("stabilizer", stabilizer),
+            bias,
+            low,
+            high,
+            check_choice(max_pool, tuple(MAX_POOLS), "max_pool"),
+        )
+
+    def rules(self, inputs: Inputs, additional_forward_args: Any = None) -> RuleTable:
+        """Which rule each node of the model has, for inputs like these: a table to print.
+
+        Takes inputs and arguments as `attribute` does, and raises what it raises.
+        """
+        _, arguments = self._arguments(inputs, additional_forward_args)
+        with torch.no_grad():
+            plan = self._plan(arguments)
+        return RuleTable.of(plan.graph, plan.sweep.crossings)
 
     def attribute(
         self,
@@ -212,10 +235,11 @@ class LRP(Attributor):
                 "denominators near zero; use a larger epsilon, another composite, or float64"
             )
         if (size * torch.finfo(size.dtype).eps > 0.01 * score.abs()).any():
+            worst = (size / score.abs()).nan_to_num(nan=0.0).argmax()
             warnings.warn(
-                f"relevance should add up to the score, but its parts grew to {size.max():.3g} "
-                f"in all, where {size.dtype} has no digits left for a score of "
-                f"{score[size.argmax()]:.3g}; use a larger epsilon, another composite, or float64",
+                f"relevance should add up to the score of {score[worst]:.3g}, but its parts grew "
+                f"to {size[worst]:.3g} in all, more than {size.dtype} has digits for; use a larger "
+                "epsilon, another composite, or float64",
                 InexactWarning,
                 stacklevel=5,
             )

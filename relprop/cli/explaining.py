@@ -15,8 +15,7 @@ from relprop import LRP, DeepLift
 from relprop.cli.classes import Classes
 from relprop.cli.images import Preprocessing
 from relprop.cli.loading import Model, ModelError, first_line
-from relprop.rules.lrp.composite import COMPOSITES
-from relprop.rules.lrp.weighted import ZBox
+from relprop.rules.lrp.presets import COMPOSITES
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class Subject:
 class _LayerWiseRelevance:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         # Pixels have bounds, so the rule that wants to know them can be told.
-        bounded = COMPOSITES[plan.composite].first is ZBox
+        bounded = COMPOSITES[plan.composite].needs_bounds
         low, high = subject.bounds() if bounded else (None, None)
         self._lrp = LRP(
             subject.model,

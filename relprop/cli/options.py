@@ -16,7 +16,7 @@ from relprop.cli.images import IMAGENET_MEAN, IMAGENET_STD
 from relprop.cli.loading import first_line
 from relprop.cli.zoo import BUILT_IN
 from relprop.rules.deeplift.choice import MAX_POOL_RULES, RULE_NAMES
-from relprop.rules.lrp.composite import COMPOSITES
+from relprop.rules.lrp.presets import COMPOSITES
 from relprop.rules.lrp.weighted import BIAS_POLICIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])

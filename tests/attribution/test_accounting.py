@@ -55,8 +55,7 @@ def test_what_padding_receives_is_dropped() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(torch.relu(F.pad(x, (1, 1))))
 
-    composite = relprop.rules.lrp.composite
-    flat = relprop.Composite(dense=composite.Flat, convolution=composite.Flat)
+    flat = relprop.Composite([("dense", relprop.rules.lrp.Flat())])
     lrp = relprop.LRP(Padded(), flat)
     report = lrp.report(one(3, 1), target=0)
     assert (report.relevance, report.dropped, report.shortfall) == pytest.approx((2, 2, 0))

@@ -202,7 +202,7 @@ def test_relevance_that_lost_its_digits_is_warned_of() -> None:
     for layer in layers:
         layer.weight.data = torch.tensor([[100.1, -99.1], [-99.1, 100.1]])
     lrp = relprop.LRP(nn.Sequential(*layers), "epsilon", bias="redistribute")
-    with pytest.warns(relprop.InexactWarning, match="no digits left for a score of 1"):
+    with pytest.warns(relprop.InexactWarning, match="score of 1, but its parts grew to"):
         lrp.attribute(torch.ones(1, 2), target=0)
 
 

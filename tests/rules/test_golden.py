@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.lrp.weighted import Epsilon, Flat, ZPlus
+from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, WSquare, ZPlus
 
 DATA = Path(__file__).parents[1] / "data"
 DEEPLIFT = np.load(DATA / "deeplift.npz")
@@ -166,15 +166,21 @@ def innvestigate_network(case: dict[str, Any]) -> nn.Module:
     )
 
 
+def everywhere(rule: Any) -> relprop.Composite:
+    return relprop.Composite([("dense", rule), ("convolution", rule)])
+
+
 #: Composite, epsilon and bias policy for each analyzer. Left out is `alpha_1_beta_0` of networks
 #: with biases: there iNNvestigate divides by `W+ x+ + W- x- + b` (equal to 1e-8 by hand), where
 #: Bach et al. (2015), eq. 62, have the bias's positive part only.
 ANALYZERS = {
-    "lrp.z": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 1e-7, "absorb"),
-    "lrp.epsilon": (relprop.Composite(dense=Epsilon, convolution=Epsilon), 0.01, "absorb"),
-    "lrp.z_plus": (relprop.Composite(dense=ZPlus, convolution=ZPlus), 0, "ignore"),
-    "lrp.alpha_1_beta_0_IB": (relprop.Composite(dense=ZPlus, convolution=ZPlus), 0, "ignore"),
-    "lrp.flat": (relprop.Composite(dense=Flat, convolution=Flat), 0, "absorb"),
+    "lrp.z": (everywhere(Epsilon()), 1e-7, "absorb"),
+    "lrp.epsilon": (everywhere(Epsilon()), 0.01, "absorb"),
+    "lrp.z_plus": (everywhere(ZPlus()), 0, "ignore"),
+    "lrp.alpha_1_beta_0_IB": (everywhere(ZPlus()), 0, "ignore"),
+    "lrp.alpha_2_beta_1_IB": (everywhere(AlphaBeta(2, 1)), 0, "ignore"),
+    "lrp.flat": (everywhere(Flat()), 0, "absorb"),
+    "lrp.w_square": (everywhere(WSquare()), 0, "absorb"),
 }
 
 

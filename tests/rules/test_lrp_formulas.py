@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.lrp.weighted import Epsilon, Flat, ZBox, ZPlus
+from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Stabilizer, WSquare, ZBox, ZPlus
 
 EPSILON = 0.01
 LOW, HIGH = -3.0, 4.0
@@ -40,24 +42,33 @@ def share(
     rule: str, i: int, j: int, x: np.ndarray, w: np.ndarray, linked: np.ndarray, b: float, bias: str
 ) -> float:
     """What input i gets of one unit of relevance of neuron j."""
-    n = linked[:, j].sum()
+    n, inputs = linked[:, j].sum(), range(len(x))
+    z = x * w[:, j]
+    used = 0.0 if bias == "ignore" else b
+
+    def part(parts: np.ndarray, b: float) -> float:
+        extra = 0.0
+        if bias == "redistribute" and linked[i, j]:
+            extra = (b + stab(parts.sum() + b) - parts.sum() - b) / n
+        return (parts[i] + extra) / stab(parts.sum() + b)
+
+    plus = np.array([max(0.0, z[k]) for k in inputs]), max(0.0, used)
+    minus = np.array([min(0.0, z[k]) for k in inputs]), min(0.0, used)
     if rule == "flat":
         return linked[i, j] / n
-    if rule == "epsilon":
-        parts = x * w[:, j]
-    elif rule == "zplus":
-        parts = np.array([max(0.0, x[k] * w[k, j]) for k in range(len(x))])
-        b = max(0.0, b)
-    else:
-        parts = np.array(
-            [x[k] * w[k, j] - LOW * max(0, w[k, j]) - HIGH * min(0, w[k, j]) for k in range(len(x))]
-        )
-        b = 0.0
-    z = parts.sum() + (0.0 if bias == "ignore" else b)
-    extra = 0.0
-    if bias == "redistribute" and linked[i, j]:
-        extra = (b + stab(z) - z) / n
-    return (parts[i] + extra) / stab(z)
+    if rule == "wsquare":
+        return w[i, j] ** 2 / (w[:, j] ** 2).sum()
+    if rule == "zbox":
+        low, high = np.minimum(w[:, j], 0), np.maximum(w[:, j], 0)
+        return part(z - LOW * high - HIGH * low, 0.0)
+    if rule == "alphabeta":
+        return 2 * part(*plus) - part(*minus)
+    if rule == "zplus":
+        return part(*plus)
+    if rule == "gamma":
+        larger = plus if z.sum() + used >= 0 else minus
+        return part(z + 0.3 * larger[0], used + 0.3 * larger[1])
+    return part(z, used)
 
 
 LAYERS = {
@@ -73,12 +84,29 @@ LAYERS = {
         (1, 3, 4),
     ),
     "conv3d": (lambda bias: nn.Conv3d(1, 2, 2, padding=1, bias=bias), (1, 2, 3, 2)),
+    "transposed 1d": (
+        lambda bias: nn.ConvTranspose1d(2, 3, 3, stride=2, padding=1, bias=bias),
+        (2, 4),
+    ),
+    "transposed 3d": (lambda bias: nn.ConvTranspose3d(1, 2, 2, bias=bias), (1, 2, 2, 3)),
     "transposed": (
         lambda bias: nn.ConvTranspose2d(2, 2, 3, stride=2, padding=1, output_padding=1, bias=bias),
         (2, 3, 2),
     ),
 }
-RULES = {"epsilon": Epsilon, "zplus": ZPlus, "zbox": ZBox, "flat": Flat}
+RULES = {
+    "epsilon": Epsilon(),
+    "zplus": ZPlus(),
+    "alphabeta": AlphaBeta(2, 1),
+    "gamma": Gamma(0.3),
+    "zbox": ZBox(LOW, HIGH),
+    "flat": Flat(),
+    "wsquare": WSquare(),
+}
+
+
+def everywhere(rule: Any) -> relprop.Composite:
+    return relprop.Composite([("dense", rule), ("convolution", rule)])
 
 
 @pytest.mark.parametrize("bias", ["absorb", "ignore", "redistribute"])
@@ -95,11 +123,10 @@ def test_rule_is_the_papers_formula(name: str, with_bias: bool, bias: str) -> No
         b += layer.bias.detach().numpy().reshape(-1, *[1] * (z.dim() - 1))
     target = tuple(size // 2 for size in z.shape)
     j = int(np.ravel_multi_index(target, z.shape))
-    for rule, make_rule in RULES.items():
-        # The composite's `first` entry is for the layer that reads the input: the only one here.
-        composite = relprop.Composite(dense=Epsilon, convolution=Epsilon, first=make_rule)
-        box = {"low": LOW, "high": HIGH} if rule == "zbox" else {}
-        lrp = relprop.LRP(layer, composite, bias=bias, epsilon=EPSILON, stabilizer=EPSILON, **box)
+    for rule, declared in RULES.items():
+        settings = {"bias": bias, "epsilon": EPSILON, "stabilizer": EPSILON}
+        lrp = relprop.LRP(layer, everywhere(declared), **settings)
+        assert lrp.report(x[None], target=target).shortfall == pytest.approx(0, abs=1e-10), rule
         R = lrp.attribute(x[None], target=target)[0].flatten()
         flat_x = x.flatten().numpy()
         for i in range(len(R)):
@@ -107,14 +134,15 @@ def test_rule_is_the_papers_formula(name: str, with_bias: bool, bias: str) -> No
             assert R[i].item() == pytest.approx(expected, rel=1e-9, abs=1e-12), rule
 
 
-def test_zplus_of_inputs_known_to_be_positive_is_the_same_rule() -> None:
+def test_rules_of_inputs_known_to_be_positive_are_the_same_rules() -> None:
     torch.manual_seed(1)
     layer = nn.Conv2d(2, 3, 3, padding=1).double()
     x = torch.rand(2, 2, 5, 5, dtype=torch.float64)
-    composite = relprop.Composite(dense=ZPlus, convolution=ZPlus)
-    signed = relprop.LRP(layer, composite).attribute(x, target=(1, 2, 3))
-    known = relprop.LRP(nn.Sequential(nn.ReLU(), layer), composite).attribute(x, target=(1, 2, 3))
-    torch.testing.assert_close(signed, known, rtol=1e-12, atol=1e-14)
+    behind = nn.Sequential(nn.ReLU(), layer)
+    for rule in (ZPlus(), AlphaBeta(2, 1), Gamma(0.5)):
+        signed = relprop.LRP(layer, everywhere(rule)).attribute(x, target=(1, 2, 3))
+        known = relprop.LRP(behind, everywhere(rule)).attribute(x, target=(1, 2, 3))
+        torch.testing.assert_close(signed, known, rtol=1e-12, atol=1e-14)
 
 
 def test_relevance_through_a_relu_network_is_the_papers_chain_of_matrices() -> None:
@@ -152,3 +180,35 @@ def test_zbox_takes_bounds_by_channel() -> None:
     parts = patch * w - low[:, None, None] * w.clamp(min=0) - high[:, None, None] * w.clamp(max=0)
     expected = parts / parts.sum() * layer(x)[0, 1, 1, 1].item()
     torch.testing.assert_close(R[0, :, 1:4, 1:4], expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+STABILIZERS = {
+    "absolute": lambda z: z + 0.3 * z.sign(),
+    "relative": lambda z: z + 0.3 * z.abs().mean(1, keepdim=True) * z.sign(),
+    "clip": lambda z: torch.where(z.abs() < 0.3, 0.3 * z.sign(), z),
+}
+
+
+@pytest.mark.parametrize("kind", STABILIZERS)
+@pytest.mark.parametrize("bias", ["absorb", "ignore", "redistribute"])
+def test_a_stabilizer_is_its_formula(kind: str, bias: str) -> None:
+    """Under a ReLU, where the layer's own output would not be kept: the mean needs all of it."""
+    model = nn.Sequential(nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Linear(8, 1, bias=False))
+    model.double()
+    x = torch.randn(3, 5, dtype=torch.float64)
+    z = model[0](x).detach()
+    hidden = z.clamp(min=0) * model[2].weight.detach()
+    s = hidden / STABILIZERS[kind](z)
+    expected = x * (s @ model[0].weight.detach())
+    if bias == "redistribute":
+        expected = expected + ((STABILIZERS[kind](z) - z) * s).sum(1, keepdim=True) / 5
+    soft = Epsilon(Stabilizer(0.3, kind))
+    lrp = relprop.LRP(model, relprop.Composite([("0", soft)]), epsilon=0, bias=bias)
+    torch.testing.assert_close(lrp.attribute(x, target=0), expected, rtol=1e-10, atol=1e-12)
+    assert lrp.report(x, target=0).shortfall == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_stabilized_by_more(dtype: torch.dtype) -> None:
+    assert Stabilizer().added(torch.zeros(1, 1, dtype=dtype)).item() >= 1e-3 * (1 - 1e-3)
+    assert Stabilizer(1e-6).size(dtype) == 1e-6 and Stabilizer().size(torch.float32) == 1e-6

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap, Rearrange
+from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
@@ -17,78 +18,98 @@ from relprop.graph.nonlinear import (
     Sum,
 )
 from relprop.rules.lrp import structure
-from relprop.rules.lrp.weighted import Epsilon, Flat, Settings, WeightedRule, ZBox, ZPlus
+from relprop.rules.lrp.epsilon import Epsilon
+from relprop.rules.lrp.input_layers import ZBox
+from relprop.rules.lrp.pools import AsTold
+from relprop.rules.lrp.selectors import Places, Selector, as_selector
+from relprop.rules.lrp.structure import StructureRule
+from relprop.rules.lrp.weighted import Settings, WeightedRule
 from relprop.rules.support import Rule
 
+#: LRP's rules for nodes that no pair of a composite is for.
+DEFAULTS: dict[type[Node], WeightedRule | StructureRule] = {
+    Convolution: Epsilon(),
+    Dense: Epsilon(),
+    Affine: Epsilon(),
+    Fixed: Epsilon(),
+    Sum: structure.Proportional(),
+    Rearrange: structure.Move(),
+    Activation: structure.Pass(),
+    MaxPool: AsTold(),
+    AdaptiveMaxPool: AsTold(),
+    Product: structure.Halves(),
+    Cat: structure.Part(),
+    Opaque: structure.Gradient(),
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Composite:
-    """The rules of LRP for layers with weights; for what has none, `WEIGHTLESS` says.
+    """Pairs of a selector and a rule: a node gets the rule of the first pair that is for it.
 
-    Attributes:
-        dense: for dense layers.
-        convolution: for convolutions.
-        first: for the layers that read the model's input, in place of the two; None for no
-            exception.
+    A pair is for a node if its selector selects the node and its rule fits such nodes: so a module
+    pattern with a rule for layers with weights leaves the activation functions of the module alone.
+    What no pair is for has a default: epsilon for linear maps and branches that are added, for
+    max pools what `LRP` is told, and activation functions hand their relevance down.
+
+    Args:
+        pairs: each a selector and a rule of `relprop.rules.lrp`. A selector is the name of a kind
+            (`"convolution"`, `"dense"`, `"batch_norm"`, `"max_pool"`, `"average_pool"`, `"add"`,
+            `"mul"`, `"activation"`), a pattern of module paths such as `"features.*"`, a function
+            from a node to a bool, `first()`, `last()`, or `depth(start, stop)`.
+
+    Raises:
+        InvalidInputError, InvalidTypeError: what is given is no list of such pairs.
+
+    Example:
+        >>> from relprop.rules import lrp
+        >>> Composite([(lrp.first(), lrp.Flat()), ("convolution", lrp.Gamma(0.25))])
     """
 
-    dense: type[WeightedRule]
-    convolution: type[WeightedRule]
-    first: type[WeightedRule] | None = None
+    pairs: tuple[tuple[Selector, WeightedRule | StructureRule], ...]
+
+    def __init__(
+        self,
+        pairs: Iterable[tuple[str | Callable[[Node], bool] | Selector, object]],
+    ) -> None:
+        object.__setattr__(self, "pairs", tuple(map(_checked, pairs)))
+
+    @property
+    def needs_bounds(self) -> bool:
+        """Whether a z^B rule has no bounds of its own, so that `LRP` must be told them."""
+        return any(isinstance(rule, ZBox) and rule.lacks_bounds for _, rule in self.pairs)
+
+    def rule(self, node: Node, places: Places) -> WeightedRule | StructureRule:
+        """The rule for a node, as it was declared."""
+        for selector, rule in self.pairs:
+            if selector.selects(node, places) and rule.fits(node):
+                return rule
+        return DEFAULTS[type(node)]
 
 
-COMPOSITES: dict[str, Composite] = {
-    "epsilon": Composite(dense=Epsilon, convolution=Epsilon),
-    "epsilon_plus": Composite(dense=Epsilon, convolution=ZPlus),
-    "epsilon_plus_flat": Composite(dense=Epsilon, convolution=ZPlus, first=Flat),
-    "epsilon_plus_box": Composite(dense=Epsilon, convolution=ZPlus, first=ZBox),
-}
-
-#: LRP's rules for nodes without weights.
-WEIGHTLESS: dict[type[Node], Callable[[Settings], Rule]] = {
-    Affine: lambda settings: Epsilon(settings.stabilizer, settings.bias),
-    Fixed: lambda settings: Epsilon(settings.stabilizer, settings.bias),
-    Sum: structure.Proportional.of,
-    Rearrange: lambda settings: structure.Move(),
-    Activation: lambda settings: structure.Pass(),
-    MaxPool: lambda settings: structure.Winner(),
-    AdaptiveMaxPool: lambda settings: structure.Winner(),
-    Product: lambda settings: structure.Halves(),
-    Cat: lambda settings: structure.Part(),
-    Opaque: lambda settings: structure.Gradient(),
-}
+def _checked(pair: object) -> tuple[Selector, WeightedRule | StructureRule]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise InvalidInputError(f"a composite must be a list of (selector, rule); got {pair!r}")
+    selector, rule = pair
+    if isinstance(rule, type) or not isinstance(rule, (WeightedRule, StructureRule)):
+        hint = (
+            f"{rule.__name__}, a class: write {rule.__name__}()"
+            if (isinstance(rule, type))
+            else repr(rule)
+        )
+        raise InvalidTypeError(f"a rule must be one of those in relprop.rules.lrp; got {hint}")
+    return as_selector(selector), rule
 
 
 def lrp_rules(graph: Graph, composite: Composite, settings: Settings) -> list[Rule | None]:
     """A rule of LRP for every node; None for scalars."""
-    first = first_layers(graph) if composite.first else set()
-
-    def rule(node: Node) -> Rule | None:
-        if is_scalar(node):
-            return None
-        if not isinstance(node, (Convolution, Dense)):
-            return WEIGHTLESS[type(node)](settings)
-        if node.output in first and composite.first is not None:
-            return composite.first.of(settings)
-        chosen = composite.dense if isinstance(node, Dense) else composite.convolution
-        return chosen.of(settings)
-
-    rules = [rule(node) for node in graph.nodes]
+    places = Places(graph)
+    rules: list[Rule | None] = [
+        None if is_scalar(node) else composite.rule(node, places).placed(node, settings)
+        for node in graph.nodes
+    ]
     _write_out_passes(graph, rules)
     return rules
-
-
-def first_layers(graph: Graph) -> set[Value]:
-    """The outputs of the layers with weights that see the model's input, perhaps rearranged."""
-    seen, first = set(graph.inputs), set()
-    for node in graph.nodes:
-        if seen.isdisjoint(node.inputs):
-            continue
-        if isinstance(node, (Convolution, Dense)):
-            first.add(node.output)
-        elif isinstance(node, (LinearMap, Cat)):
-            seen.add(node.output)
-    return first
 
 
 def _write_out_passes(graph: Graph, rules: list[Rule | None]) -> None:
@@ -108,16 +129,20 @@ def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
     """Activations for which a ReLU's output may be kept in their place.
 
     Where it is positive it equals its input, and elsewhere no relevance arrives: so the output
-    alone is enough, unless relevance comes in amounts, which do not vanish with it.
+    alone is enough, unless relevance comes in amounts, which do not vanish with it, or the rule
+    below reads the rest too.
     """
     amount: dict[Value, bool] = {}
     found: dict[Value, Value] = {}
+    makers = {node.output: rule for node, rule in zip(graph.nodes, rules, strict=True)}
     for node, rule in zip(reversed(graph.nodes), reversed(rules), strict=True):
         arriving = amount.get(node.output, False)
         if rule is None:
             continue
         if isinstance(rule, structure.Pass) and not arriving and _is_relu(node):
-            found[node.inputs[0]] = node.output
+            (z,) = node.inputs
+            if not getattr(makers.get(z), "reads_whole_output", False):
+                found[z] = node.output
         for value in node.inputs:
             amount[value] = amount.get(value, False) or rule.gives_amount(arriving)
     return found

@@ -8,23 +8,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from relprop.errors import InvalidInputError
 from relprop.graph.linear import Rearrange
 from relprop.graph.node import Call, Node, Value, sum_to
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 from relprop.rules.lrp.relevance import LrpContext, Relevance
-from relprop.rules.lrp.weighted import WeightedRule, sign
+from relprop.rules.lrp.weighted import Settings, WeightedRule
 from relprop.rules.support import transposed_jacobian, winner
 
 
+@dataclass(frozen=True)
 class StructureRule:
     """A rule that only moves relevance: it arrives as it leaves, in multipliers or amounts."""
 
     takes_activation = False
+    #: The nodes that the rule is for.
+    nodes: tuple[type[Node], ...] = ()
 
     @property
     def name(self) -> str:
         """The rule's name in tables."""
         return type(self).__name__.lower()
+
+    def fits(self, node: Node) -> bool:
+        """Whether the rule is for such nodes."""
+        return isinstance(node, self.nodes)
+
+    def placed(self, node: Node, settings: Settings) -> StructureRule | WeightedRule:
+        """The rule as it runs on this node; most have nothing to set."""
+        return self
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """Nothing, unless a rule says otherwise."""
@@ -35,7 +47,7 @@ class StructureRule:
         return arriving
 
 
-def _each(R: Relevance, move: Callable[[Tensor], Tensor]) -> Relevance:
+def each(R: Relevance, move: Callable[[Tensor], Tensor]) -> Relevance:
     """`move` applied to the multiplier and to the amount, whichever there is."""
     return Relevance(
         None if R.multiplier is None else move(R.multiplier),
@@ -44,7 +56,18 @@ def _each(R: Relevance, move: Callable[[Tensor], Tensor]) -> Relevance:
 
 
 class Pass(StructureRule):
-    """An activation function hands its relevance down as it is (Bach et al. 2015, sec. 2)."""
+    """An activation function hands its relevance down as it is (Bach et al. 2015, sec. 2).
+
+    So does any other node with one input, if a composite says so and the shape stays the same.
+    """
+
+    def fits(self, node: Node) -> bool:
+        """Nodes with one input."""
+        return len(node.inputs) == 1
+
+    def placed(self, node: Node, settings: Settings) -> StructureRule:
+        """Written out, unless the node is an activation function."""
+        return self if isinstance(node, Activation) else PassAmount()
 
     def backward(self, node: Activation, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """No pass over any tensor: the rule below computes f(z) when it reads z."""
@@ -52,7 +75,7 @@ class Pass(StructureRule):
 
 
 class PassAmount(StructureRule):
-    """An activation function above a rule, or beside a reader, that cannot take f(z) along."""
+    """`Pass` above a rule, or beside a reader, that cannot take f(z) along; or on other nodes."""
 
     @property
     def name(self) -> str:
@@ -60,20 +83,28 @@ class PassAmount(StructureRule):
         return "pass"
 
     def keeps(self, node: Node) -> Sequence[Value]:
-        """The function's output."""
+        """The node's output."""
         return (node.output,)
 
     def gives_amount(self, arriving: bool) -> bool:
         """Always."""
         return True
 
-    def backward(self, node: Activation, context: LrpContext, R: Relevance) -> tuple[Relevance]:
+    def backward(self, node: Node, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """One product."""
+        arrives, leaves = context.run.shapes[node.output], context.run.shapes[node.inputs[0]]
+        if arrives != leaves:
+            raise InvalidInputError(
+                f"the pass rule needs nodes that keep the shape; '{node.label}' in {node.where} "
+                f"turns {tuple(leaves)} into {tuple(arrives)}: choose another rule for it"
+            )
         return (Relevance(amount=R.total(context.run, context[node.output])),)
 
 
 class Move(StructureRule):
     """Views, slices, padding, permutations: relevance goes where the element came from."""
+
+    nodes = (Rearrange,)
 
     def backward(self, node: Rearrange, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """The transpose of the rearrangement."""
@@ -82,11 +113,13 @@ class Move(StructureRule):
             # What the rule above gave to padding.
             copied = node.apply(run, R.amount.new_ones(()).expand(*shape), None)
             context.charge(node, dropped=R.amount * (copied == 0))
-        return (_each(R, lambda t: node.transpose(run, t, shape, None)),)
+        return (each(R, lambda t: node.transpose(run, t, shape, None)),)
 
 
 class Part(StructureRule):
     """A concatenation: each part keeps its own."""
+
+    nodes = (Cat,)
 
     def backward(self, node: Cat, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """Slices of what arrived."""
@@ -94,13 +127,15 @@ class Part(StructureRule):
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
 
         def part(start: int, size: int) -> Relevance:
-            return _each(R, lambda t: t.narrow(node.dim, start, size))
+            return each(R, lambda t: t.narrow(node.dim, start, size))
 
         return tuple(part(start, size) for start, size in zip(starts, sizes, strict=True))
 
 
 class Winner(StructureRule):
     """A max pool: the maximum of a window takes all (torch's own choice among equals)."""
+
+    nodes = (MaxPool, AdaptiveMaxPool)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The pool's input."""
@@ -111,11 +146,15 @@ class Winner(StructureRule):
     ) -> tuple[Relevance]:
         """The winner's value is the output's: multipliers pass unchanged."""
         x = context[node.inputs[0]]
-        return (_each(R, lambda t: winner(node, t, x)),)
+        return (each(R, lambda t: winner(node, t, x)),)
 
 
 class Proportional(WeightedRule):
     """A sum of two branches `z = a + alpha b`: each gets its share of z, as by the epsilon rule."""
+
+    def fits(self, node: Node) -> bool:
+        """Sums."""
+        return isinstance(node, Sum)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The sum."""
@@ -126,7 +165,9 @@ class Proportional(WeightedRule):
         s = self.ratio(node, context, R)
         shapes = [context.run.shapes[value] for value in node.inputs]
         a, b = sum_to(s, shapes[0]), sum_to(s, shapes[1]) * node.alpha
-        stabilizer = self.epsilon * sign(context[node.output]) * s
+        if not self.settles(context):
+            return Relevance(a), Relevance(b)
+        stabilizer = self.division.added(context[node.output]) * s
         if self.bias == "redistribute":
             half = stabilizer / 2
             return Relevance(a, sum_to(half, shapes[0])), Relevance(b, sum_to(half, shapes[1]))
@@ -136,6 +177,8 @@ class Proportional(WeightedRule):
 
 class Halves(StructureRule):
     """A product of two activations: the Shapley value of two players, against absence as 0."""
+
+    nodes = (Product,)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """Both factors."""
@@ -152,12 +195,10 @@ class Halves(StructureRule):
         return half(factors[0], factors[1]), half(factors[1], factors[0])
 
 
-@dataclass(frozen=True)
-class Gradient:
+class Gradient(StructureRule):
     """An operator without a rule, crossed by its gradient: `R = x * (J^T m)`; conserves nothing."""
 
-    takes_activation = False
-    name = "gradient"
+    nodes = (Call,)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The operator's inputs and output."""

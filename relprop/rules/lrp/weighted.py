@@ -1,8 +1,8 @@
-"""LRP through linear maps (`z = W x + b`): one class a rule.
+"""LRP through linear maps (`z = W x + b`): what its rules have in common.
 
 Letters as in the papers: `x_i` a layer's input, `w_ij` its weight, `z_j` its output before the
 activation function, `R_j` the relevance that arrives, `s_j` relevance per unit of the denominator.
-Every rule gives `x_i` the share `R_i`; `stab(z) = z + eps * sign(z)` with `sign(0) = +1`.
+Every rule gives `x_i` the share `R_i`; `stab(z)` is z, kept away from 0 by a `Stabilizer`.
 
 What becomes of the bias is a policy of its own, for every rule with a bias in its formula:
 
@@ -14,17 +14,19 @@ What becomes of the bias is a policy of its own, for every rule with a bias in i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from relprop import ops
+from relprop.errors import InvalidInputError
 from relprop.graph.linear import LinearMap
-from relprop.graph.node import Node, Value
+from relprop.graph.node import Node
 from relprop.rules.lrp.relevance import LrpContext, Relevance
+from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,45 +50,75 @@ def ones(w: Tensor) -> Tensor:
     return torch.ones_like(w)
 
 
-def sign(z: Tensor) -> Tensor:
-    """The sign, with `sign(0) = +1`."""
-    return torch.where(z < 0, -1.0, 1.0).to(z.dtype)
-
-
 @dataclass(frozen=True)
 class Settings:
     """What a user says once for all rules of LRP; `LRP` describes each."""
 
-    epsilon: float = 1e-6
-    stabilizer: float = 1e-6
-    bias: str = "absorb"
+    epsilon: Stabilizer
+    stabilizer: Stabilizer
+    bias: str
     low: Bound | None = None
     high: Bound | None = None
+    max_pool: str = "winner"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightedRule:
-    """What the rules of linear maps have in common."""
+    """A rule of linear maps, as a user declares it; None stands for what `LRP` was told.
 
-    epsilon: float = 1e-6
-    bias: str = "absorb"
+    Attributes:
+        stabilizer: of the rule's divisions: a number to add, or a `Stabilizer`.
+        bias: the bias policy, one of `BIAS_POLICIES`.
+    """
 
-    #: Whether the rule can take relevance that still has an activation function on it.
-    takes_activation = True
+    stabilizer: float | Stabilizer | None = None
+    bias: str | None = None
 
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The rule as the user set it."""
-        return cls(settings.stabilizer, settings.bias)
+    def __post_init__(self) -> None:
+        if self.bias is not None and self.bias not in BIAS_POLICIES:
+            names = ", ".join(map(repr, BIAS_POLICIES))
+            raise InvalidInputError(f"bias must be one of {names}; got {self.bias!r}")
+        as_stabilizer("stabilizer", self.stabilizer)
+
+    @property
+    def takes_activation(self) -> bool:
+        """Whether the rule can take relevance that still has an activation function on it."""
+        return True
 
     @property
     def name(self) -> str:
         """The rule's name in tables."""
         return type(self).__name__.lower()
 
+    @property
+    def division(self) -> Stabilizer:
+        """The stabilizer, whichever way it was given."""
+        return as_stabilizer("stabilizer", self.stabilizer)
+
+    @property
+    def reads_whole_output(self) -> bool:
+        """Whether the rule reads the layer's output where no relevance arrives, too."""
+        return self.division.kind == "relative"
+
+    def fits(self, node: Node) -> bool:
+        """Linear maps with a weight."""
+        return isinstance(node, LinearMap) and node.weight is not None
+
+    def placed(self, node: Node, settings: Settings) -> Self:
+        """The rule for this node, with the user's settings where the declaration has none."""
+        return replace(
+            self,
+            stabilizer=settings.stabilizer if self.stabilizer is None else self.division,
+            bias=self.bias or settings.bias,
+        )
+
     def gives_amount(self, arriving: bool) -> bool:
         """Whether relevance leaves as an amount, given whether any arrives as one."""
         return self.bias == "redistribute"
+
+    def bias_of(self, node: LinearMap, context: LrpContext) -> Tensor | None:
+        """The bias in the denominator, if there is one and the policy leaves it there."""
+        return None if self.bias == "ignore" else context.run.constant(node.bias)
 
     def ratio(
         self,
@@ -97,11 +129,18 @@ class WeightedRule:
         bias: Tensor | None = None,
     ) -> Tensor:
         """`s_j = R_j / stab(z_j)`, or with another denominator; `bias` is taken off it."""
-        z = context[node.output]
+        z, division = context[node.output], self.division
         channel_dim = node.channel_dim if isinstance(node, LinearMap) else 1
-        if bias is not None and (channel_dim is None or bias.dim() != 1):
-            denominator, bias = (z - bias).expand_as(z), None
-        if self.epsilon == 0 and context.ledger is not None:
+        epsilon = division.size(z.dtype)
+        if bias is not None and (
+            channel_dim is None or bias.dim() != 1 or division.kind != "absolute"
+        ):
+            assert isinstance(node, LinearMap)
+            denominator, bias = (z - node.broadcast(bias, z.dim())).expand_as(z), None
+        if division.kind != "absolute":
+            d = z if denominator is None else denominator
+            denominator, epsilon = d + division.added(d), 0.0
+        if epsilon == 0 and context.ledger is not None:
             d = z if denominator is None else denominator
             if bias is not None and isinstance(node, LinearMap):
                 d = d - node.broadcast(bias, d.dim())
@@ -114,11 +153,15 @@ class WeightedRule:
             z,
             denominator,
             bias,
-            epsilon=self.epsilon,
+            epsilon=epsilon,
             channel_dim=1 if channel_dim is None else channel_dim,
             activation=f.name if f else "identity",
             parameters=f.parameters if f else (),
         )
+
+    def settles(self, context: LrpContext) -> bool:
+        """Whether anybody wants to know what bias and stabilizer took."""
+        return self.bias == "redistribute" or context.ledger is not None
 
     def leftover(
         self, node: LinearMap, context: LrpContext, s: Tensor, z: Tensor, b: Tensor | None
@@ -127,10 +170,10 @@ class WeightedRule:
 
         `z` is the denominator before it was stabilized, `b` the bias in it.
         """
-        if self.bias != "redistribute" and context.ledger is None:
+        if not self.settles(context):
             return None
-        stabilizer = self.epsilon * sign(z) * s
-        share = None if b is None else node.broadcast(b, s.dim()) * s
+        stabilizer = self.division.added(z) * s
+        share = None if b is None else node.broadcast(b, s.dim()) * s if b.dim() < 2 else b * s
         if self.bias == "redistribute":
             return spread(node, context, stabilizer if share is None else stabilizer + share)
         context.charge(node, stabilizer=stabilizer)
@@ -139,142 +182,20 @@ class WeightedRule:
         return None
 
 
-def spread(node: LinearMap, context: LrpContext, t: Tensor) -> Tensor:
-    """`sum_j t_j / n_j` for every input: each `t_j` in equal parts to the n_j inputs of neuron j.
+def spread(
+    node: LinearMap, context: LrpContext, t: Tensor, parts: Callable[[Tensor], Tensor] = ones
+) -> Tensor:
+    """`sum_j p_ij t_j / n_j` with `n_j = sum_i p_ij`: each `t_j` to the inputs of neuron j.
 
-    Padding is no input. Where a neuron sees nothing but padding, `t_j` is dropped.
+    The parts `p_ij` are made from the weight; with ones, they are equal, and n_j is the number of
+    inputs. Padding is no input. Where n_j is 0, as where a neuron sees nothing but padding, `t_j`
+    is dropped.
     """
     run, weight = context.run, node.weight
     shape = run.shapes[node.inputs[0]]
-    w = None if weight is None else run.constants.derive(weight, ones)
-    n = node.apply(run, t.new_ones(()).expand(1, *shape[1:]), w)
+    p = None if weight is None else run.constants.derive(weight, parts)
+    n = node.apply(run, t.new_ones(()).expand(1, *shape[1:]), p)
     part = torch.where(n == 0, 0, t / n)
     if context.ledger is not None:
         context.charge(node, dropped=torch.where(n == 0, t, 0))
-    return node.transpose(run, part, shape, w)
-
-
-class Epsilon(WeightedRule):
-    """`R_i = x_i sum_j w_ij R_j / stab(z_j)` (Bach et al. 2015, eq. 60); eps = 0: z rule."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """With the user's epsilon rather than the stabilizer."""
-        return cls(settings.epsilon, settings.bias)
-
-    def keeps(self, node: Node) -> Sequence[Value]:
-        """The layer's output z."""
-        return (node.output,)
-
-    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """1F + 1B, the model's own forward among them."""
-        b = context.run.constant(node.bias)
-        left_out = b if self.bias == "ignore" else None
-        s = self.ratio(node, context, R, bias=left_out)
-        c = node.transpose(context.run, s, context.run.shapes[node.inputs[0]], context.weight(node))
-        z = context[node.output]
-        if left_out is not None:
-            z = z - node.broadcast(left_out, z.dim())
-        return (
-            Relevance(c, self.leftover(node, context, s, z, None if left_out is not None else b)),
-        )
-
-
-class ZPlus(WeightedRule):
-    """`R_i = x_i sum_j w+_ij R_j / z+_j` for x >= 0 (Montavon et al. 2017), `z+ = W+ x + b+`.
-
-    For signed x only the positive contributions count: `z+ = W+ x+ + W- x- + b+`.
-    """
-
-    def keeps(self, node: Node) -> Sequence[Value]:
-        """The layer's input x, and its output z for the relevance that arrives."""
-        return (node.inputs[0], node.output)
-
-    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """2F + 1B for x known to be >= 0, else 3F + 2B."""
-        run, x = context.run, context[node.inputs[0]]
-        assert node.weight is not None
-        w_p = run.constants.derive(node.weight, positive)
-        w_n = None
-        if node.inputs[0] not in context.nonnegative:
-            w_n = run.constants.derive(node.weight, negative)
-        z_p = node.apply(run, x if w_n is None else x.clamp(min=0), w_p)
-        if w_n is not None:
-            z_p = z_p + node.apply(run, x.clamp(max=0), w_n)
-        b = None if node.bias is None or self.bias == "ignore" else run.constants[node.bias]
-        if b is not None:
-            b = b.clamp(min=0)
-            z_p = z_p + node.broadcast(b, z_p.dim())
-        s = self.ratio(node, context, R, denominator=z_p)
-        c = node.transpose(run, s, x.shape, w_p)
-        if w_n is not None:
-            c = torch.where(x < 0, node.transpose(run, s, x.shape, w_n), c)
-        return (Relevance(c, self.leftover(node, context, s, z_p, b)),)
-
-
-@dataclass(frozen=True)
-class ZBox(WeightedRule):
-    """The z^B rule, for inputs in the box `low <= x <= high` (Montavon et al. 2017, eq. 15).
-
-    `R_i = sum_j (x_i w_ij - l_i w+_ij - h_i w-_ij) R_j / stab(sum_i …)`, which is
-    `(x - h) W^T s + (h - l) W+^T s`. The bias has no part in it. `low` and `high` are numbers or
-    tensors that broadcast to x, such as (C, 1, 1) for bounds by channel.
-    """
-
-    low: Bound = 0.0
-    high: Bound = 1.0
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """With the user's bounds."""
-        assert settings.low is not None and settings.high is not None
-        return cls(settings.stabilizer, settings.bias, settings.low, settings.high)
-
-    @property
-    def name(self) -> str:
-        """As the papers write it."""
-        return "z^B"
-
-    def keeps(self, node: Node) -> Sequence[Value]:
-        """The layer's input x, and its output z for the relevance that arrives."""
-        return (node.inputs[0], node.output)
-
-    def gives_amount(self, arriving: bool) -> bool:
-        """An input may receive relevance where it is 0."""
-        return True
-
-    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """3F + 2B."""
-        run, x = context.run, context[node.inputs[0]]
-        assert node.weight is not None
-        w = run.constants[node.weight]
-        w_p = run.constants.derive(node.weight, positive)
-        low = torch.as_tensor(self.low, dtype=x.dtype, device=x.device)
-        high = torch.as_tensor(self.high, dtype=x.dtype, device=x.device)
-        below, width = x - high, (high - low).expand_as(x)
-        z = node.apply(run, below, w) + node.apply(run, width, w_p)
-        s = self.ratio(node, context, R, denominator=z)
-        amount = below * node.transpose(run, s, x.shape, w)
-        amount = amount + width * node.transpose(run, s, x.shape, w_p)
-        rest = self.leftover(node, context, s, z, None)
-        return (Relevance(amount=amount if rest is None else amount + rest),)
-
-
-class Flat(WeightedRule):
-    """`R_i = sum_j R_j / n_j`, the same for all n_j inputs of a neuron (Lapuschkin et al. 2019).
-
-    Neither weights, nor bias, nor stabilizer have a part in it.
-    """
-
-    def keeps(self, node: Node) -> Sequence[Value]:
-        """The layer's output z, for the relevance that arrives."""
-        return (node.output,)
-
-    def gives_amount(self, arriving: bool) -> bool:
-        """Inputs that are 0 receive relevance too."""
-        return True
-
-    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """2F + 1B with a weight of ones."""
-        total = R.total(context.run, context[node.output])
-        return (Relevance(amount=spread(node, context, total)),)
+    return node.transpose(run, part, shape, p)

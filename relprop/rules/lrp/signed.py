@@ -1,0 +1,202 @@
+"""Rules that treat positive and negative contributions `z_ij = x_i w_ij` differently.
+
+With `x+`, `x-`, `W+`, `W-` the positive and negative parts, the positive contributions to neuron j
+are `z+_j = sum_i z+_ij + b+_j = W+ x+ + W- x- + b+`, the negative ones `z- = W- x+ + W+ x- + b-`.
+Where x is known to be 0 or more, the second product of each is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from relprop.errors import InvalidInputError
+from relprop.graph.linear import LinearMap
+from relprop.graph.node import Node, Value
+from relprop.rules.lrp.relevance import LrpContext, Relevance
+from relprop.rules.lrp.weighted import WeightedRule, negative, positive
+
+Part = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Contributions:
+    """`u(W) x+ + v(W) x-`, and the way back; `v` has no part in it where x is known to be >= 0."""
+
+    node: LinearMap
+    context: LrpContext
+    u: Part
+    v: Part
+
+    @property
+    def _x(self) -> Tensor:
+        return self.context[self.node.inputs[0]]
+
+    def _weight(self, part: Part) -> Tensor:
+        assert self.node.weight is not None
+        return self.context.run.constants.derive(self.node.weight, part)
+
+    @property
+    def _signed(self) -> bool:
+        return self.node.inputs[0] not in self.context.nonnegative
+
+    def forward(self, b: Tensor | None) -> Tensor:
+        """The sum for every neuron, with a bias."""
+        node, run, x = self.node, self.context.run, self._x
+        z = node.apply(run, x.clamp(min=0) if self._signed else x, self._weight(self.u))
+        if self._signed:
+            z = z + node.apply(run, x.clamp(max=0), self._weight(self.v))
+        return z if b is None else z + node.broadcast(b, z.dim())
+
+    def transpose(self, s: Tensor) -> Tensor:
+        """The multiplier `c_i` of `x_i`: `u(W)^T s`, or `v(W)^T s` where x_i < 0."""
+        node, run, x = self.node, self.context.run, self._x
+        c = node.transpose(run, s, x.shape, self._weight(self.u))
+        if not self._signed:
+            return c
+        return torch.where(x < 0, node.transpose(run, s, x.shape, self._weight(self.v)), c)
+
+
+@dataclass(frozen=True)
+class AlphaBeta(WeightedRule):
+    """`R_i = sum_j (alpha z+_ij / stab(z+_j) - beta z-_ij / stab(z-_j)) R_j`, alpha - beta = 1.
+
+    Bach et al. (2015), eq. 60; each of `z+` and `z-` is summed by itself, so neither is a small
+    difference of large numbers.
+
+    Raises:
+        InvalidInputError: beta is negative, or alpha - beta is not 1.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta < 0 or not math.isclose(self.alpha - self.beta, 1.0, abs_tol=1e-9):
+            raise InvalidInputError(
+                "alpha - beta must be 1 and beta 0 or more, so that relevance is conserved; got "
+                f"alpha={self.alpha!r}, beta={self.beta!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Such as `alpha2-beta1`."""
+        return f"alpha{self.alpha:g}-beta{self.beta:g}"
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The layer's input x, and its output z for the relevance that arrives."""
+        return (node.inputs[0], node.output)
+
+    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+        """3F + 2B for x known to be >= 0, with beta = 0 2F + 1B; else twice as many."""
+        found = self._side(node, context, _times(R, self.alpha), positive, negative)
+        if self.beta != 0:
+            found = found + self._side(node, context, _times(R, -self.beta), negative, positive)
+        return (found,)
+
+    def _side(
+        self, node: LinearMap, context: LrpContext, R: Relevance, own: Part, other: Part
+    ) -> Relevance:
+        """`sum_j z±_ij R_j / stab(z±_j)`: `own` is the part of W that meets x+, and of b."""
+        contributions = _Contributions(node, context, own, other)
+        b = self.bias_of(node, context)
+        b = None if b is None else own(b)
+        z = contributions.forward(b)
+        s = self.ratio(node, context, R, denominator=z)
+        return Relevance(contributions.transpose(s), self.leftover(node, context, s, z, b))
+
+
+@dataclass(frozen=True)
+class ZPlus(AlphaBeta):
+    """`R_i = x_i sum_j w+_ij R_j / z+_j` for x >= 0 (Montavon et al. 2017), `z+ = W+ x + b+`.
+
+    For signed x only the positive contributions count: `z+ = W+ x+ + W- x- + b+`. It is the rule
+    of alpha = 1 and beta = 0.
+    """
+
+    alpha: float = field(default=1.0, init=False)
+    beta: float = field(default=0.0, init=False)
+
+    @property
+    def name(self) -> str:
+        """By its own name."""
+        return "zplus"
+
+
+@dataclass(frozen=True)
+class _Tilted:
+    """`W + gamma part(W)`, as a part that weights can be derived by."""
+
+    part: Part
+    gamma: float
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return w + self.gamma * self.part(w)
+
+
+@dataclass(frozen=True)
+class Gamma(WeightedRule):
+    """`R_i = sum_j (z_ij + gamma z+_ij) R_j / stab(z_j + gamma z+_j)` where z_j >= 0.
+
+    Montavon et al. (2019), generalised by Andéol et al. (2021): where z_j < 0, the negative
+    contributions take the place of the positive ones, `z_ij + gamma z-_ij`. Either denominator has
+    z's sign and is larger. If the bias is ignored, z is what it is without it.
+
+    Raises:
+        InvalidInputError: gamma is no finite number >= 0.
+    """
+
+    gamma: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.gamma) and self.gamma >= 0):
+            raise InvalidInputError(f"gamma must be a finite number >= 0; got {self.gamma!r}")
+
+    @property
+    def name(self) -> str:
+        """Such as `gamma0.25`."""
+        return f"gamma{self.gamma:g}"
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The layer's input x and its output z."""
+        return (node.inputs[0], node.output)
+
+    def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+        """2F + 1B for x known to be >= 0 and a ReLU above, else 2F + 2B; twice for signed x."""
+        z, b = context[node.output], self.bias_of(node, context)
+        if b is None and node.bias is not None:
+            z = z - node.broadcast(context.run.constants[node.bias], z.dim())
+        z_p = _Contributions(node, context, positive, negative).forward(
+            None if b is None else positive(b)
+        )
+        up = z >= 0
+        z_n = z - z_p  # Exact enough: read only where z < 0, so that both terms are negative.
+        d = z + self.gamma * torch.where(up, z_p, z_n)
+        s = self.ratio(node, context, R, denominator=d)
+        larger, smaller = _Tilted(positive, self.gamma), _Tilted(negative, self.gamma)
+        c = _Contributions(node, context, larger, smaller).transpose(torch.where(up, s, 0))
+        # No relevance arrives below a ReLU that is off, unless it arrives in amounts.
+        if R.amount is not None or R.activation is None or R.activation.name != "relu":
+            c = c + _Contributions(node, context, smaller, larger).transpose(torch.where(up, 0, s))
+        if b is not None and self.settles(context):
+            b = torch.where(
+                up, node.broadcast(larger(b), z.dim()), node.broadcast(smaller(b), z.dim())
+            )
+        return (Relevance(c, self.leftover(node, context, s, d, b)),)
+
+
+def _times(R: Relevance, factor: float) -> Relevance:
+    """`factor * R`."""
+    if factor == 1:
+        return R
+    return Relevance(
+        None if R.multiplier is None else R.multiplier * factor,
+        None if R.amount is None else R.amount * factor,
+        R.activation,
+    )
