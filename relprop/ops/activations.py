@@ -19,7 +19,7 @@ from torch.nn import functional
 from . import derivatives
 
 Elementwise = Callable[[Tensor, Sequence[float]], Tensor]
-Reach = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
+Between = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Activation:
         defaults: its parameters, by name, in order.
         reach: ``reach(a, b, parameters)``, how far apart a and b may be for that, in units of the
             distance that `relprop.ops.rescale` speaks of; None for 1, or for 0 if it is not smooth.
+        domain: ``domain(low, high, parameters)``, whether f is defined from low to high; None if it
+            is everywhere.
     """
 
     name: str
@@ -44,7 +46,8 @@ class Activation:
     derivative: Elementwise
     smooth: bool
     defaults: dict[str, float] = field(default_factory=dict)
-    reach: Reach | None = None
+    reach: Between | None = None
+    domain: Between | None = None
 
 
 TABLE = (
@@ -192,6 +195,7 @@ TABLE = (
         derivative=lambda x, p: 1 / x,
         smooth=True,
         reach=derivatives.near_to_zero,
+        domain=lambda low, high, p: low > 0,
     ),
     Activation(
         name="sqrt",
@@ -200,6 +204,7 @@ TABLE = (
         derivative=lambda x, p: 0.5 / torch.sqrt(x),
         smooth=True,
         reach=derivatives.near_to_zero,
+        domain=lambda low, high, p: low >= 0,
     ),
     Activation(
         name="square",
@@ -217,6 +222,7 @@ TABLE = (
         smooth=True,
         defaults={"exponent": 2.0},
         reach=derivatives.near_to_zero_of_power,
+        domain=derivatives.domain_of_power,
     ),
     Activation(
         name="abs",

@@ -87,13 +87,7 @@ def difference_rules(graph: Graph, rule: RuleChoice, max_pool: str) -> list[Rule
 def activation_rule(
     node: Activation, rule: RuleChoice, producers: Mapping[Value, Node]
 ) -> DifferenceRule:
-    """The rule that the user chose for one activation function; Rescale where no pattern fits.
-
-    RevealCancel asks what a function does where only one part of a change has happened: those that
-    are not defined everywhere (logarithms, roots, quotients) keep to Rescale.
-    """
-    if not _defined_everywhere(node):
-        return ACTIVATION_RULES["rescale"]
+    """The rule that the user chose for one activation function; Rescale where no pattern fits."""
     if callable(rule):
         name = rule(node)
     elif isinstance(rule, Mapping):
@@ -109,13 +103,6 @@ def activation_rule(
             f"{', '.join(map(repr, ACTIVATION_RULES))}; got {name!r}"
         )
     return ACTIVATION_RULES[name]
-
-
-def _defined_everywhere(node: Activation) -> bool:
-    if node.name == "pow":
-        (exponent,) = node.parameters
-        return exponent >= 0 and exponent == int(exponent)
-    return node.name not in ("log", "sqrt")
 
 
 def _fits(pattern: str, node: Node) -> bool:
