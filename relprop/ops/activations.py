@@ -9,6 +9,7 @@ there.
 celu: ``alpha * scale * expm1(input_scale * x)`` up to 0, ``scale * x`` above, as ATen has it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ class Activation:
             distance that `relprop.ops.rescale` speaks of; None for 1, or for 0 if it is not smooth.
         domain: ``domain(low, high, parameters)``, whether f is defined from low to high; None if it
             is everywhere.
+        limits: what its parameters must satisfy, in words, each with its test.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Activation:
     defaults: dict[str, float] = field(default_factory=dict)
     reach: Between | None = None
     domain: Between | None = None
+    limits: dict[str, Callable[[Sequence[float]], bool]] = field(default_factory=dict)
 
 
 TABLE = (
@@ -72,6 +75,7 @@ TABLE = (
         derivative=lambda x, p: ((x > p[0]) & (x < p[1])).to(x.dtype),
         smooth=False,
         defaults={"min": -1.0, "max": 1.0},
+        limits={"min must be at most max": lambda p: p[0] <= p[1]},
     ),
     Activation(
         name="sigmoid",
@@ -94,6 +98,10 @@ TABLE = (
         derivative=lambda x, p: (x > p[0]).to(x.dtype),
         smooth=False,
         defaults={"threshold": 0.0, "value": 0.0},
+        limits={
+            "threshold must be a number": lambda p: not math.isnan(p[0]),
+            "value must be a finite number": lambda p: math.isfinite(p[1]),
+        },
     ),
     Activation(
         name="leaky_relu",
@@ -103,6 +111,7 @@ TABLE = (
         smooth=True,
         defaults={"slope": 0.01},
         reach=derivatives.within_lines,
+        limits={"slope must be a finite number": lambda p: math.isfinite(p[0])},
     ),
     Activation(
         name="elu",
@@ -112,6 +121,10 @@ TABLE = (
         smooth=True,
         defaults={"alpha": 1.0, "scale": 1.0, "input_scale": 1.0},
         reach=derivatives.within_elu,
+        limits={
+            "alpha and scale must be finite numbers": lambda p: all(map(math.isfinite, p[:2])),
+            "input_scale must be finite and above 0": lambda p: 0 < p[2] < math.inf,
+        },
     ),
     Activation(
         name="gelu",
@@ -172,6 +185,10 @@ TABLE = (
         smooth=True,
         defaults={"beta": 1.0, "threshold": 20.0},
         reach=derivatives.within_softplus,
+        limits={
+            "beta must be finite and above 0": lambda p: 0 < p[0] < math.inf,
+            "threshold must be a number": lambda p: not math.isnan(p[1]),
+        },
     ),
     Activation(
         name="softsign",
@@ -223,6 +240,7 @@ TABLE = (
         defaults={"exponent": 2.0},
         reach=derivatives.near_to_zero_of_power,
         domain=derivatives.domain_of_power,
+        limits={"exponent must be a finite number": lambda p: math.isfinite(p[0])},
     ),
     Activation(
         name="abs",
