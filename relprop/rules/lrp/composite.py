@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap, Rearrange
+from relprop.graph.linear import (
+    Affine,
+    Convolution,
+    Dense,
+    Fixed,
+    LinearMap,
+    MatrixProduct,
+    Rearrange,
+)
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
@@ -26,7 +34,7 @@ class Composite:
     """The rules of LRP for layers with weights; for what has none, `WEIGHTLESS` says.
 
     Attributes:
-        dense: for dense layers.
+        dense: for dense layers, and other products with a constant matrix.
         convolution: for convolutions.
         first: for the layers that read the model's input, in place of the two; None for no
             exception.
@@ -43,6 +51,9 @@ COMPOSITES: dict[str, Composite] = {
     "epsilon_plus_flat": Composite(dense=Epsilon, convolution=ZPlus, first=Flat),
     "epsilon_plus_box": Composite(dense=Epsilon, convolution=ZPlus, first=ZBox),
 }
+
+#: Layers with weights; all but convolutions have the rule of dense ones.
+WEIGHTED = (Convolution, Dense, MatrixProduct)
 
 #: LRP's rules for nodes without weights.
 WEIGHTLESS: dict[type[Node], Callable[[Settings], Rule]] = {
@@ -66,11 +77,12 @@ def lrp_rules(graph: Graph, composite: Composite, settings: Settings) -> list[Ru
     def rule(node: Node) -> Rule | None:
         if is_scalar(node):
             return None
-        if not isinstance(node, (Convolution, Dense)):
+        if not isinstance(node, WEIGHTED):
             return WEIGHTLESS[type(node)](settings)
         if node.output in first and composite.first is not None:
             return composite.first.of(settings)
-        chosen = composite.dense if isinstance(node, Dense) else composite.convolution
+        convolution = isinstance(node, Convolution)
+        chosen = composite.convolution if convolution else composite.dense
         return chosen.of(settings)
 
     rules = [rule(node) for node in graph.nodes]
@@ -84,7 +96,7 @@ def first_layers(graph: Graph) -> set[Value]:
     for node in graph.nodes:
         if seen.isdisjoint(node.inputs):
             continue
-        if isinstance(node, (Convolution, Dense)):
+        if isinstance(node, WEIGHTED):
             first.add(node.output)
         elif isinstance(node, (LinearMap, Cat)):
             seen.add(node.output)

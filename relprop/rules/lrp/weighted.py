@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import LinearMap
+from relprop.graph.linear import LinearMap, MatrixProduct
 from relprop.graph.node import Node, Value
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 
@@ -147,7 +147,9 @@ def spread(node: LinearMap, context: LrpContext, t: Tensor) -> Tensor:
     run, weight = context.run, node.weight
     shape = run.shapes[node.inputs[0]]
     w = None if weight is None else run.constants.derive(weight, ones)
-    n = node.apply(run, t.new_ones(()).expand(1, *shape[1:]), w)
+    # A constant on the left may take what comes first for its rows, and not for the batch.
+    examples = shape[0] if isinstance(node, MatrixProduct) else 1
+    n = node.apply(run, t.new_ones(()).expand(examples, *shape[1:]), w)
     part = torch.where(n == 0, 0, t / n)
     if context.ledger is not None:
         context.charge(node, dropped=torch.where(n == 0, t, 0))
