@@ -113,3 +113,16 @@ def test_a_constant_summand_has_no_part_in_a_difference(rule: str) -> None:
     got = relprop.DeepLift(model, rule).attribute(x, x0)
     difference = (model(x) - model(x0)).detach().squeeze(1)
     torch.testing.assert_close(got.sum(1), difference, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [*PRODUCTS, "summed"])
+def test_whatever_the_inputs_do_not_get_has_a_name(name: str) -> None:
+    """Epsilon's books balance at every node, bias and stabilizer included."""
+    model = Summed() if name == "summed" else Network(name, bias=True)
+    report = relprop.LRP(model, "epsilon", epsilon=0.25).report(inputs()[0])
+    assert "matmul" in str(report) or name == "matrix on the right"  # a dense layer
+    assert report.shortfall == pytest.approx(0, abs=1e-10)
+    assert report.stabilizer != 0
+    for account in report.accounts:
+        gone = account.bias + account.stabilizer + account.dropped
+        assert account.received == pytest.approx(account.passed + gone, abs=1e-10)
