@@ -58,6 +58,11 @@ RELPROP_HD T rescale_slope(const F& f, T x, T x0, T h) {
   return slope_between(f, x0, f.f(x0), x, f.f(x), x - x0, h);
 }
 
+template <typename T>
+RELPROP_HD bool is_finite(T x) {
+  return magnitude(x) <= std::numeric_limits<T>::max();
+}
+
 // What belongs to the positive part of a difference, and to its negative part.
 template <typename T>
 struct Parts {
@@ -73,6 +78,10 @@ struct Parts {
 // P itself, the slope of a relu would be off by as much as P was rounded when it was added to r. So
 // P and N times their slopes sum to f(r + P + N) - f(r) but for f's rounding, and for that of its
 // arguments times the slope.
+//
+// Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope is
+// infinite, nothing can be said of P and N apart: both get the slope of Rescale, which leads from r
+// to r + P + N.
 template <typename F, typename T>
 RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T h) {
   const T rP = r + P, rN = r + N, rPN = r + (P + N);
@@ -81,6 +90,11 @@ RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T h) {
       slope_between(f, r, f_r, rP, f_rP, P, h) + slope_between(f, rN, f_rN, rPN, f_rPN, P, h);
   const T negative =
       slope_between(f, r, f_r, rN, f_rN, N, h) + slope_between(f, rP, f_rP, rPN, f_rPN, N, h);
+  if constexpr (!F::kEverywhere) {
+    const bool apart = f.defined(rN, rP) && is_finite(positive) && is_finite(negative);
+    const T together = slope_between(f, r, f_r, rPN, f_rPN, P + N, h);
+    if (!apart) return {together, together};
+  }
   return {positive / T(2), negative / T(2)};
 }
 

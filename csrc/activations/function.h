@@ -5,6 +5,8 @@
 //   derivative  f'; where f has a kink, what torch's autograd gives,
 //   kSmooth     whether f' ever stands for the secant between two different numbers: false where
 //               the secant is as exact, for all its slopes are -1, 0 or 1,
+//   kEverywhere whether f is defined for every number; if not, it has
+//   defined     whether f is defined from `low` to `high`,
 //   reach       how far apart a and b may be, times the h of rescale_threshold, for f' at their
 //               midpoint to stand for the secant between them: 0 where f bends sharply in between.
 #pragma once
@@ -39,15 +41,20 @@ RELPROP_HD T on_one_side(T a, T b, T at, T within) {
   return high <= at ? within : above;
 }
 
+template <typename T>
+struct Everywhere {
+  static constexpr bool kEverywhere = true;
+};
+
 // The reach of functions of which all secants are exact, and of those that are smooth everywhere.
 template <typename T>
-struct Piecewise {
+struct Piecewise : Everywhere<T> {
   static constexpr bool kSmooth = false;
   RELPROP_HD T reach(T, T) const { return T(0); }
 };
 
 template <typename T>
-struct Smooth {
+struct Smooth : Everywhere<T> {
   static constexpr bool kSmooth = true;
   RELPROP_HD T reach(T, T) const { return T(1); }
 };

@@ -50,7 +50,7 @@ struct Abs : Piecewise<T> {
 };
 
 template <typename T>
-struct LeakyRelu {
+struct LeakyRelu : Everywhere<T> {
   static constexpr bool kSmooth = true;
   T slope;
   RELPROP_HD explicit LeakyRelu(const Parameters& p) : slope(T(p.value[0])) {}
@@ -68,7 +68,7 @@ RELPROP_HD T in_one_piece(T a, T b) {
 }
 
 template <typename T>
-struct Hardsigmoid {
+struct Hardsigmoid : Everywhere<T> {
   static constexpr bool kSmooth = true;
   RELPROP_HD explicit Hardsigmoid(const Parameters&) {}
   RELPROP_HD T f(T x) const {
@@ -80,7 +80,7 @@ struct Hardsigmoid {
 };
 
 template <typename T>
-struct Hardswish {
+struct Hardswish : Everywhere<T> {
   static constexpr bool kSmooth = true;
   RELPROP_HD explicit Hardswish(const Parameters&) {}
   RELPROP_HD T f(T x) const {

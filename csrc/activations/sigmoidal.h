@@ -35,7 +35,7 @@ struct Tanh : Smooth<T> {
 
 // Its curvature jumps at 0.
 template <typename T>
-struct Softsign {
+struct Softsign : Everywhere<T> {
   static constexpr bool kSmooth = true;
   RELPROP_HD explicit Softsign(const Parameters&) {}
   RELPROP_HD T f(T x) const { return x / (T(1) + magnitude(x)); }
@@ -58,7 +58,7 @@ struct Logsigmoid : Smooth<T> {
 
 // torch goes over to the line above the threshold, which leaves a small step there.
 template <typename T>
-struct Softplus {
+struct Softplus : Everywhere<T> {
   static constexpr bool kSmooth = true;
   T beta, threshold;
   RELPROP_HD explicit Softplus(const Parameters& p)
@@ -81,7 +81,7 @@ struct Softplus {
 // alpha * scale * expm1(input_scale * x) where x <= 0, for a positive input_scale: elu, selu, celu.
 // Its slope jumps at 0, or its curvature.
 template <typename T>
-struct Elu {
+struct Elu : Everywhere<T> {
   static constexpr bool kSmooth = true;
   T negative, positive, input;
   RELPROP_HD explicit Elu(const Parameters& p)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class Explanation:
 
     inputs: Tensors
     delta: Tensor
-    layers: dict[str, Tensor]
+    layers: dict[str, Tensor] = field(default_factory=dict)
 
     def __add__(self, other: Explanation) -> Explanation:
         """The sum, as it is wanted for an average."""
@@ -68,7 +68,7 @@ def results(
     found: Sequence[Explanation],
     many: bool,
     with_delta: bool,
-    with_layers: bool,
+    with_layers: bool = False,
 ) -> Any:
     """What `attribute` returns: attributions of the inputs, then a delta and layers if asked for.
 

@@ -16,13 +16,11 @@ from relprop.attribution.attributor import (
     name_inputs,
     per_example,
     require_finite,
-    results,
 )
+from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.graph.node import Graph, Run
 from relprop.graph.sweep import Sweep
 from relprop.rules.gradient import gradient_rules
-
-Tensors = tuple[Tensor, ...]
 
 
 class GradientMethod(Attributor):
@@ -112,7 +110,7 @@ class Gradient(GradientMethod):
             CaptureError: the model cannot be captured.
         """
         _, found, many = self._explain(inputs, target, additional_forward_args)
-        return results(inputs, found, many, with_delta=False)
+        return results(inputs, [Explanation(*one) for one in found], many, with_delta=False)
 
 
 class Deconvnet(Gradient):
@@ -166,5 +164,5 @@ class InputXGradient(GradientMethod):
         products = []
         for gradients, score in found:
             R = tuple(x * m for x, m in zip(tensors, gradients, strict=True))
-            products.append((R, score - sum(map(per_example, R))))
+            products.append(Explanation(R, score - sum(map(per_example, R))))
         return results(inputs, products, many, return_convergence_delta)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from relprop.attribution.arguments import Inputs, Target, check_choice, seeds
-from relprop.attribution.attributor import per_example, require_finite, results
-from relprop.attribution.gradient import Tensors
+from relprop.attribution.attributor import per_example, require_finite
+from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.gradient_sums import GradientSums, check_batch, check_count
 from relprop.attribution.references import Baselines, Explained, as_references
 
@@ -109,7 +109,7 @@ class IntegratedGradients(GradientSums):
                 return list(map(_contributions, scores, integrals))
 
             found = references.mean(explain)
-        return results(inputs, found, many, return_convergence_delta)
+        return results(inputs, [Explanation(*one) for one in found], many, return_convergence_delta)
 
     def _integrate(
         self,

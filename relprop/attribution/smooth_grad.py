@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from relprop.attribution.arguments import Inputs, Target, seeds
-from relprop.attribution.attributor import per_example, require_finite, results
-from relprop.attribution.gradient import Tensors
+from relprop.attribution.attributor import per_example, require_finite
+from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.gradient_sums import GradientSums, check_batch, check_count
 from relprop.errors import InvalidInputError
 
@@ -80,7 +80,7 @@ class SmoothGrad(GradientSums):
 
             means = self._sum(noisy, [1 / n_samples] * n_samples, others, each, batch)
         found = list(zip(means, scores, strict=True))
-        return results(inputs, found, many, with_delta=False)
+        return results(inputs, [Explanation(*one) for one in found], many, with_delta=False)
 
 
 def _range(x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from relprop.attribution.arguments import Inputs, Target, seeds
-from relprop.attribution.attributor import per_example, require_finite, results
+from relprop.attribution.attributor import per_example, require_finite
+from relprop.attribution.explanation import Explanation, results
 from relprop.attribution.gradient import GradientMethod, Tensors
 from relprop.attribution.references import Baselines, Explained, as_references
 from relprop.errors import InvalidInputError
@@ -78,7 +79,7 @@ class Taylor(GradientMethod):
                 return list(map(_contributions, [tensors] * len(each), scores, made))
 
             found = references.mean(explain)
-        return results(inputs, found, many, return_convergence_delta)
+        return results(inputs, [Explanation(*one) for one in found], many, return_convergence_delta)
 
     def _around(self, x0: Tensors, others: tuple[Any, ...], each: list[Tensor]) -> list[Expansion]:
         """For every target the expansion around x0, all from one forward sweep."""

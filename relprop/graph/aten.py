@@ -16,7 +16,7 @@ import torch
 
 from relprop.graph.constants import Constants
 from relprop.graph.fx_nodes import operator_name
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
+from relprop.graph.linear import Affine, Convolution, Fixed, Rearrange
 from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 
@@ -143,30 +143,6 @@ def _conv_transpose(call: AtenCall) -> Node:
 def _general_convolution(call: AtenCall) -> Node:
     d = len(call["stride"])
     return _convolution(call, d, call["transposed"], _spread(call["padding"], d))
-
-
-@reads("linear")
-def _linear(call: AtenCall) -> Node:
-    weight = call.constant("weight")
-    if weight is None or len(call.operands) != 1:
-        raise Unreadable("its weight depends on the model's input")
-    return Dense(**call.base, weight=weight, bias=call.constant("bias"))
-
-
-@reads("addmm")
-def _addmm(call: AtenCall) -> Node:
-    weight, bias = call.constant("mat2"), call.constant("self")
-    if weight is None or bias is None or call["beta"] != 1 or call["alpha"] != 1:
-        raise Unreadable("only input @ constant + constant is linear in one activation")
-    return Dense(**call.base, weight=weight, bias=bias, input_major=True)
-
-
-@reads("mm", "matmul")
-def _matmul(call: AtenCall) -> Node:
-    weight = call.constant("mat2" if "mat2" in call.arguments else "other")
-    if weight is None or call.constants.now()[weight].dim() != 2:
-        raise Unreadable("only a product with a constant matrix on the right is supported")
-    return Dense(**call.base, weight=weight, input_major=True)
 
 
 def _norm_scale(weight: torch.Tensor | None, var: torch.Tensor, eps: float) -> torch.Tensor:

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from relprop.graph.aten import READERS, AtenCall, Unreadable, reads
+from relprop.graph.aten import AtenCall, Unreadable, reads
 from relprop.graph.linear import Affine, Fixed, Rearrange
+from relprop.graph.matrix_products import READERS
 from relprop.graph.node import Call, Node, Operand, Value
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Product, Sum
 

@@ -172,6 +172,27 @@ class Dense(LinearMap):
 
 
 @dataclass(kw_only=True)
+class MatrixProduct(LinearMap):
+    """`W @ x` where `weight_first`, else `x @ W`: a constant vector, matrix or batch of matrices.
+
+    What broadcasts does so as in `torch.matmul`; the bias broadcasts to the product.
+    """
+
+    channel_dim: int | None = None
+    weight_first: bool
+
+    @property
+    def label(self) -> str:
+        """`matmul`."""
+        return "matmul"
+
+    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+        """`W x`."""
+        assert weight is not None
+        return weight @ x if self.weight_first else x @ weight
+
+
+@dataclass(kw_only=True)
 class Affine(LinearMap):
     """`w * x + b` with factors and summands that broadcast: batch norm, sums with constants."""
 
@@ -220,4 +241,6 @@ class Rearrange(Fixed):
         return super().transpose(run, s, shape, weight)
 
 
+#: Layers with weights; all but convolutions count as dense.
+WEIGHTED = (Convolution, Dense, MatrixProduct)
 RESHAPES = {"view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"}

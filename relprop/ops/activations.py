@@ -9,6 +9,7 @@ there.
 celu: ``alpha * scale * expm1(input_scale * x)`` up to 0, ``scale * x`` above, as ATen has it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from torch.nn import functional
 from . import derivatives
 
 Elementwise = Callable[[Tensor, Sequence[float]], Tensor]
-Reach = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
+Between = Callable[[Tensor, Tensor, Sequence[float]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Activation:
         defaults: its parameters, by name, in order.
         reach: ``reach(a, b, parameters)``, how far apart a and b may be for that, in units of the
             distance that `relprop.ops.rescale` speaks of; None for 1, or for 0 if it is not smooth.
+        domain: ``domain(low, high, parameters)``, whether f is defined from low to high; None if it
+            is everywhere.
+        limits: what its parameters must satisfy, in words, each with its test.
     """
 
     name: str
@@ -44,7 +48,9 @@ class Activation:
     derivative: Elementwise
     smooth: bool
     defaults: dict[str, float] = field(default_factory=dict)
-    reach: Reach | None = None
+    reach: Between | None = None
+    domain: Between | None = None
+    limits: dict[str, Callable[[Sequence[float]], bool]] = field(default_factory=dict)
 
 
 TABLE = (
@@ -69,6 +75,7 @@ TABLE = (
         derivative=lambda x, p: ((x > p[0]) & (x < p[1])).to(x.dtype),
         smooth=False,
         defaults={"min": -1.0, "max": 1.0},
+        limits={"min must be at most max": lambda p: p[0] <= p[1]},
     ),
     Activation(
         name="sigmoid",
@@ -91,6 +98,10 @@ TABLE = (
         derivative=lambda x, p: (x > p[0]).to(x.dtype),
         smooth=False,
         defaults={"threshold": 0.0, "value": 0.0},
+        limits={
+            "threshold must be a number": lambda p: not math.isnan(p[0]),
+            "value must be a finite number": lambda p: math.isfinite(p[1]),
+        },
     ),
     Activation(
         name="leaky_relu",
@@ -100,6 +111,7 @@ TABLE = (
         smooth=True,
         defaults={"slope": 0.01},
         reach=derivatives.within_lines,
+        limits={"slope must be a finite number": lambda p: math.isfinite(p[0])},
     ),
     Activation(
         name="elu",
@@ -109,6 +121,10 @@ TABLE = (
         smooth=True,
         defaults={"alpha": 1.0, "scale": 1.0, "input_scale": 1.0},
         reach=derivatives.within_elu,
+        limits={
+            "alpha and scale must be finite numbers": lambda p: all(map(math.isfinite, p[:2])),
+            "input_scale must be finite and above 0": lambda p: 0 < p[2] < math.inf,
+        },
     ),
     Activation(
         name="gelu",
@@ -169,6 +185,10 @@ TABLE = (
         smooth=True,
         defaults={"beta": 1.0, "threshold": 20.0},
         reach=derivatives.within_softplus,
+        limits={
+            "beta must be finite and above 0": lambda p: 0 < p[0] < math.inf,
+            "threshold must be a number": lambda p: not math.isnan(p[1]),
+        },
     ),
     Activation(
         name="softsign",
@@ -192,6 +212,7 @@ TABLE = (
         derivative=lambda x, p: 1 / x,
         smooth=True,
         reach=derivatives.near_to_zero,
+        domain=lambda low, high, p: low > 0,
     ),
     Activation(
         name="sqrt",
@@ -200,6 +221,7 @@ TABLE = (
         derivative=lambda x, p: 0.5 / torch.sqrt(x),
         smooth=True,
         reach=derivatives.near_to_zero,
+        domain=lambda low, high, p: low >= 0,
     ),
     Activation(
         name="square",
@@ -217,6 +239,8 @@ TABLE = (
         smooth=True,
         defaults={"exponent": 2.0},
         reach=derivatives.near_to_zero_of_power,
+        domain=derivatives.domain_of_power,
+        limits={"exponent must be a finite number": lambda p: math.isfinite(p[0])},
     ),
     Activation(
         name="abs",

@@ -71,7 +71,11 @@ def check_bias(bias: Tensor, z: Tensor, channel_dim: int) -> None:
 
 
 def activation_of(name: str, parameters: Sequence[float]) -> tuple[Activation, list[float]]:
-    """Look an activation up and complete its parameters by their defaults."""
+    """Look an activation up and complete its parameters by their defaults.
+
+    Raises:
+        ValueError: if there is none of that name, or it cannot take these parameters.
+    """
     activation = ACTIVATIONS.get(name)
     if activation is None:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
@@ -80,7 +84,12 @@ def activation_of(name: str, parameters: Sequence[float]) -> tuple[Activation, l
         wanted = f"{len(defaults)} ({', '.join(defaults)})" if defaults else "none"
         raise ValueError(f"{name} takes at most these parameters: {wanted}; got {parameters!r}")
     given = [float(p) for p in parameters]
-    return activation, given + list(defaults.values())[len(given) :]
+    complete = given + list(defaults.values())[len(given) :]
+    for limit, fits in activation.limits.items():
+        if not fits(complete):
+            came = ", ".join(f"{p} {v}" for p, v in zip(defaults, complete, strict=True))
+            raise ValueError(f"{name}: {limit}, got {came}")
+    return activation, complete
 
 
 def per_dimension(name: str, value: int | Sequence[int], dims: int, least: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Derivatives of the elementwise functions, and how far each stands for a secant.
+"""Derivatives of the elementwise functions, how far each stands for a secant, and domains.
 
 The `reach` of a function between a and b is how far apart they may be, in units of the distance
 that `relprop.ops.rescale` speaks of, for the derivative at their midpoint to stand for the secant
@@ -117,6 +117,14 @@ def near_to_zero(a: Tensor, b: Tensor, p: Parameters) -> Tensor:
 def near_to_zero_of_power(a: Tensor, b: Tensor, p: Parameters) -> Tensor:
     """The same for a power, which is the more curved the higher it is."""
     return near_to_zero(a, b, p) / max(abs(p[0]), 1)
+
+
+def domain_of_power(low: Tensor, high: Tensor, p: Parameters) -> Tensor:
+    """A whole exponent takes every number, but none across the pole of a negative exponent."""
+    whole = p[0] == math.floor(p[0])
+    if p[0] >= 0:
+        return low >= (-math.inf if whole else 0)
+    return (low > 0) | ((high < 0) & whole)
 
 
 def anywhere(a: Tensor, b: Tensor, p: Parameters) -> Tensor:

@@ -33,6 +33,10 @@ def reveal_cancel(
     has it; so where P is 0, ``y+ / P`` is its limit ``1/2 [f'(r) + f'(r + N)]``, and an input that
     did not change keeps its gradient. (The original package adds 1e-7 to P instead.)
 
+    Where f is not defined at all four points (a logarithm or a root beside 0, a quotient across
+    its pole), or has an infinite slope there, nothing can be said of P and N apart: that element is
+    crossed by Rescale, both ratios being ``[f(r + P + N) - f(r)] / (P + N)``.
+
     Args:
         positive: the multiplier of the output's positive part, shaped like P.
         negative: the multiplier of the output's negative part, shaped like P.
@@ -81,7 +85,8 @@ def reveal_cancel_parts(
 
     with ``r = x0``; they sum to ``f(r + P + N) - f(r)``. (Shrikumar et al. 2017, section 3.5.3.)
     Where P or N is small they are more accurate than these differences, since they are computed as
-    P and N times a slope.
+    P and N times a slope. Where f is not defined at all four points, or has an infinite slope
+    there, both are in proportion to P and N, as `reveal_cancel` has it.
 
     Args:
         P: the positive part of the difference of f's input from the baseline, any shape.

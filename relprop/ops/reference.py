@@ -63,7 +63,11 @@ def reveal_cancel(
     activation: int,
     parameters: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f."""
+    """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f.
+
+    Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope
+    is infinite, both are the slope of Rescale.
+    """
     function = BY_CODE[activation]
     p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
     points = (r, r + p, r + n, r + (p + n))
@@ -74,6 +78,11 @@ def reveal_cancel(
 
     rising = (slope(none, only_P, p) + slope(only_N, both, p)) / 2
     falling = (slope(none, only_N, n) + slope(only_P, both, n)) / 2
+    if function.domain is not None:
+        apart = function.domain(only_N[0], only_P[0], parameters)
+        apart = apart & rising.isfinite() & falling.isfinite()
+        together = slope(none, both, p + n)
+        rising, falling = (torch.where(apart, t, together) for t in (rising, falling))
     return (
         _like(P, _along_slope(_accumulate(positive), rising)),
         _like(P, _along_slope(_accumulate(negative), falling)),

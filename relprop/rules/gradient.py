@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Fixed, LinearMap, Rearrange
 from relprop.graph.node import Call, Graph, Node, Run, Value, is_scalar, sum_to
 from relprop.graph.nonlinear import (
     Activation,
@@ -173,7 +173,7 @@ class Jacobian(GradientRule):
 
 
 RULES: dict[type[Node], GradientRule] = {
-    **dict.fromkeys((Convolution, Dense, Affine, Fixed, Rearrange), Transpose()),
+    **dict.fromkeys((*WEIGHTED, Affine, Fixed, Rearrange), Transpose()),
     **dict.fromkeys((MaxPool, AdaptiveMaxPool), Winner()),
     Activation: Slope(),
     Sum: Add(),

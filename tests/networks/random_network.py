@@ -49,7 +49,15 @@ COMMON_STEPS = (
 STEPS = (
     *COMMON_STEPS,
     *("transposed", "upsample", "bilinear", "reflect", "prelu", "group norm", "instance norm"),
-    *("layer norm", "softmax", "log softmax", "quotient", "maximum", "adaptive max pool"),
+    *(
+        "layer norm",
+        "softmax",
+        "log softmax",
+        "quotient",
+        "matrix product",
+        "maximum",
+        "adaptive max pool",
+    ),
 )
 
 
@@ -65,6 +73,7 @@ class RandomNetwork(nn.Module):
         self.dilated = nn.Conv2d(channels, channels, 2, dilation=2, padding=2)
         self.transposed = nn.ConvTranspose2d(channels, channels, 3, 2, 1, 1)
         self.reflect = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.mix = nn.Parameter(torch.randn(channels, channels))
         self.norm = nn.BatchNorm2d(channels)
         self.prelu = nn.PReLU(channels)
         self.group_norm = nn.GroupNorm(1, channels)
@@ -102,6 +111,8 @@ class RandomNetwork(nn.Module):
                 return F.log_softmax(conv(x), 3)
             case "layer norm":
                 return F.layer_norm(x, x.shape[1:])
+            case "matrix product":
+                return (self.mix @ conv(x).flatten(2)).reshape(x.shape)
             case "pad":
                 return F.pad(x, (1, 0, 0, 2))
             case "upsample":

@@ -108,7 +108,7 @@ def test_the_books_of_lrp_close(network: tuple[nn.Module, Tensor, object]) -> No
 
 def test_a_vision_transformer_is_refused_by_the_name_of_what_it_has_no_rule_for() -> None:
     model = models.VisionTransformer(32, 16, 1, 2, 8, 16, num_classes=3).eval()
-    with pytest.raises(relprop.UnsupportedOperatorError, match=r"operator '.*' in .* not supported"):
+    with pytest.raises(relprop.UnsupportedOperatorError, match=r"operator .* not supported"):
         relprop.LRP(model).attribute(torch.randn(1, 3, 32, 32), target=0)
 
 

@@ -72,6 +72,46 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"hardtanh takes at most these parameters: 2 \(min, max\); got \(0, 6, 1\)",
     ),
+    "bounds the wrong way round": (
+        lambda: rescale(X, X, X, activation="hardtanh", parameters=(6, 0)),
+        ValueError,
+        "hardtanh: min must be at most max, got min 6.0, max 0.0",
+    ),
+    "a bound that is no number": (
+        lambda: rescale(X, X, X, activation="hardtanh", parameters=(float("nan"),)),
+        ValueError,
+        "hardtanh: min must be at most max, got min nan, max 1.0",
+    ),
+    "an elu that grows to the left": (
+        lambda: rescale(X, X, X, activation="elu", parameters=(1, 1, -1)),
+        ValueError,
+        "elu: input_scale must be finite and above 0, got alpha 1.0, scale 1.0, input_scale -1.0",
+    ),
+    "an endless elu": (
+        lambda: rescale(X, X, X, activation="elu", parameters=(float("inf"),)),
+        ValueError,
+        "elu: alpha and scale must be finite numbers, got alpha inf",
+    ),
+    "a softplus without steepness": (
+        lambda: lrp_ratio(X, None, X, epsilon=0.0, activation="softplus", parameters=(0,)),
+        ValueError,
+        "softplus: beta must be finite and above 0, got beta 0.0, threshold 20.0",
+    ),
+    "a slope that is no number": (
+        lambda: rescale(X, X, X, activation="leaky_relu", parameters=(float("nan"),)),
+        ValueError,
+        "leaky_relu: slope must be a finite number, got slope nan",
+    ),
+    "a step to infinity": (
+        lambda: rescale(X, X, X, activation="threshold", parameters=(0, float("inf"))),
+        ValueError,
+        "threshold: value must be a finite number, got threshold 0.0, value inf",
+    ),
+    "an infinite exponent": (
+        lambda: rescale(X, X, X, activation="pow", parameters=(float("inf"),)),
+        ValueError,
+        "pow: exponent must be a finite number, got exponent inf",
+    ),
     "a baseline for another batch": (
         lambda: rescale(torch.cat([X, X]), torch.cat([X, X]), X, activation="relu"),
         ValueError,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, MatrixProduct, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
@@ -27,6 +27,7 @@ RuleChoice = str | Mapping[str, str] | Callable[[Node], str]
 RULES: dict[type[Node], DifferenceRule] = {
     Convolution: linear.Linear(),
     Dense: linear.Linear(),
+    MatrixProduct: linear.Linear(),
     Affine: linear.Scale(),
     Fixed: linear.Through(),
     Rearrange: linear.Through(),
@@ -89,8 +90,8 @@ def activation_rule(
 ) -> DifferenceRule:
     """The rule that the user chose for one activation function; Rescale where no pattern fits.
 
-    RevealCancel asks what a function does where only one part of a change has happened: those that
-    are not defined everywhere (logarithms, roots, quotients) keep to Rescale.
+    Logarithms, roots and quotients keep to Rescale: RevealCancel sees x only as `x0 + P + N`, and
+    near the edge of their domain the rounding of that sum is not small beside x.
     """
     if not _defined_everywhere(node):
         return ACTIVATION_RULES["rescale"]
@@ -128,7 +129,7 @@ def _follows_dense(node: Node, producers: Mapping[Value, Node]) -> bool:
     below = producers.get(node.inputs[0])
     while isinstance(below, (Affine, Rearrange)):
         below = producers.get(below.inputs[0])
-    return isinstance(below, Dense)
+    return isinstance(below, (Dense, MatrixProduct))
 
 
 def _wanted_in_parts(graph: Graph, rules: list[DifferenceRule | None]) -> set[Value]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed
+from relprop.graph.linear import Affine, Dense, Fixed, LinearMap
 from relprop.graph.node import Value, sum_to
 from relprop.graph.nonlinear import Cat, Product, Sum
 from relprop.rules.deeplift.multiplier import (
@@ -30,7 +30,7 @@ def magnitude(w: Tensor) -> Tensor:
 MANY_ROWS = 16
 
 
-def _reads_weight_once(node: Convolution | Dense, d: Tensor) -> bool:
+def _reads_weight_once(node: LinearMap, d: Tensor) -> bool:
     """Whether the signed dense operator is the faster way through a layer."""
     dense = isinstance(node, Dense) and not node.input_major
     return dense and d.numel() < MANY_ROWS * d.shape[-1]
@@ -39,11 +39,11 @@ def _reads_weight_once(node: Convolution | Dense, d: Tensor) -> bool:
 class Linear(DifferenceRule):
     """A layer with weights: `m_x = W^T m`; the bias has no part in a difference."""
 
-    def keeps_for_parts(self, node: Convolution | Dense) -> tuple[Value, ...]:
+    def keeps_for_parts(self, node: LinearMap) -> tuple[Value, ...]:
         """The layer's input."""
         return node.inputs
 
-    def parts(self, node: Convolution | Dense, context: DifferenceContext) -> Parts:
+    def parts(self, node: LinearMap, context: DifferenceContext) -> Parts:
         """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`; a dense layer's in one pass."""
         d, run = context.difference(node.inputs[0]), context.x
         assert node.weight is not None
@@ -55,7 +55,7 @@ class Linear(DifferenceRule):
         return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
     def backward(
-        self, node: Convolution | Dense, context: DifferenceContext, m: Multiplier
+        self, node: LinearMap, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
         """1B; for a pair 2B: `m_x = W^T u + sign(d) |W|^T v`, `u, v = (m+ ± m-) / 2`."""
         run = context.x

@@ -63,7 +63,8 @@ class Rescale(DifferenceRule):
 class RevealCancel(DifferenceRule):
     """`m+ = m_y+ y+ / P`, `m- = m_y- y- / N`: each part by its own effect (sec. 3.5.3).
 
-    `y+` is what P does, averaged over N being there or not, and `y-` what N does.
+    `y+` is what P does, averaged over N being there or not, and `y-` what N does. Where the
+    function is not defined with one of them alone, that element is crossed by Rescale.
     """
 
     passes_parts = True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relprop.errors import InvalidInputError, InvalidTypeError
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
@@ -28,8 +28,7 @@ from relprop.rules.support import Rule
 
 #: LRP's rules for nodes that no pair of a composite is for.
 DEFAULTS: dict[type[Node], WeightedRule | StructureRule] = {
-    Convolution: Epsilon(),
-    Dense: Epsilon(),
+    **dict.fromkeys(WEIGHTED, Epsilon()),
     Affine: Epsilon(),
     Fixed: Epsilon(),
     Sum: structure.Proportional(),

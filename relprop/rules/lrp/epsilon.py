@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from relprop.graph.linear import Convolution, Dense, LinearMap, Rearrange
+from relprop.graph.linear import WEIGHTED, LinearMap, Rearrange
 from relprop.graph.node import Node, Value
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
@@ -37,7 +37,7 @@ class Epsilon(WeightedRule):
     def placed(self, node: Node, settings: Settings) -> Self:
         """With the user's epsilon on layers with weights, the stabilizer on what has none."""
         default = settings.epsilon
-        if not isinstance(node, (Convolution, Dense)):
+        if not isinstance(node, WEIGHTED):
             default = settings.stabilizer
         chosen = self.stabilizer if self.epsilon is None else self.epsilon
         chosen = default if chosen is None else as_stabilizer("epsilon", chosen)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from relprop.errors import InvalidInputError, InvalidTypeError
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap
+from relprop.graph.linear import WEIGHTED, Affine, Convolution, Fixed, LinearMap
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 
 KINDS: dict[str, Callable[[Node], bool]] = {
     "convolution": lambda node: isinstance(node, Convolution),
-    "dense": lambda node: isinstance(node, Dense),
+    "dense": lambda node: isinstance(node, WEIGHTED) and not isinstance(node, Convolution),
     "batch_norm": lambda node: isinstance(node, Affine) and node.origin == "batch_norm",
     "max_pool": lambda node: isinstance(node, (MaxPool, AdaptiveMaxPool)),
     "average_pool": lambda node: isinstance(node, Fixed) and "avg_pool" in node.label,
@@ -155,7 +155,7 @@ def as_selector(given: object) -> Selector:
 
 
 def _has_weights(node: Node) -> bool:
-    return isinstance(node, (Convolution, Dense))
+    return isinstance(node, WEIGHTED)
 
 
 def _first_layers(graph: Graph) -> set[Value]:

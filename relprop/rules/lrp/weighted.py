@@ -23,7 +23,7 @@ from torch import Tensor
 
 from relprop import ops
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap
+from relprop.graph.linear import LinearMap, MatrixProduct
 from relprop.graph.node import Node
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
@@ -194,7 +194,9 @@ def spread(
     run, weight = context.run, node.weight
     shape = run.shapes[node.inputs[0]]
     p = None if weight is None else run.constants.derive(weight, parts)
-    n = node.apply(run, t.new_ones(()).expand(1, *shape[1:]), p)
+    # A constant on the left may take what comes first for its rows, and not for the batch.
+    examples = shape[0] if isinstance(node, MatrixProduct) else 1
+    n = node.apply(run, t.new_ones(()).expand(examples, *shape[1:]), p)
     part = torch.where(n == 0, 0, t / n)
     if context.ledger is not None:
         context.charge(node, dropped=torch.where(n == 0, t, 0))
