@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.attribution.gradient import GradientMethod, Tensors
+from relprop.attribution.explanation import Tensors
+from relprop.attribution.gradient import GradientMethod
 from relprop.errors import InvalidInputError
 
 #: The inputs at point k, each of shape (N, ...).

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from relprop.attribution.arguments import Inputs, Target, seeds
 from relprop.attribution.attributor import per_example, require_finite
-from relprop.attribution.explanation import Explanation, results
-from relprop.attribution.gradient import GradientMethod, Tensors
+from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.gradient import GradientMethod
 from relprop.attribution.references import Baselines, Explained, as_references
 from relprop.errors import InvalidInputError
 
