@@ -6,6 +6,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.lrp import LRP
+from relprop.graph.outputs import Output
 from relprop.rules.lrp.composite import Composite
 from relprop.rules.lrp.input_layers import WSquare, ZBox
 from relprop.rules.lrp.selectors import first
@@ -25,6 +26,8 @@ class DeepTaylor(LRP):
         model: a module, explained in evaluation mode, or an exported program.
         low, high: bounds of the inputs: numbers, or tensors that broadcast to an input; None for
             both where there are none.
+        output: which of several tensors to explain that the model returns: its index or key, a
+            tuple of these where they are nested.
         unsupported: `"error"`, or `"gradient"` to cross operators without a rule by their gradient.
 
     Raises:
@@ -40,8 +43,9 @@ class DeepTaylor(LRP):
         low: Bound | None = None,
         high: Bound | None = None,
         *,
+        output: Output = None,
         unsupported: str = "error",
     ) -> None:
         at_first = WSquare() if low is None and high is None else ZBox(low=low, high=high)
         composite = Composite([(first(), at_first), ("convolution", ZPlus()), ("dense", ZPlus())])
-        super().__init__(model, composite, bias="ignore", unsupported=unsupported)
+        super().__init__(model, composite, bias="ignore", output=output, unsupported=unsupported)

@@ -19,6 +19,7 @@ from relprop.attribution.attributor import (
 )
 from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.graph.node import Graph, Run
+from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.rules.gradient import gradient_rules
 
@@ -33,6 +34,8 @@ class GradientMethod(Attributor):
 
     Args:
         model: a module, explained in evaluation mode, or an exported program.
+        output: which of several tensors to explain that the model returns: its index or key, a
+            tuple of these where they are nested.
 
     Raises:
         InvalidTypeError: the model is neither.
@@ -41,8 +44,8 @@ class GradientMethod(Attributor):
     #: A name in `relprop.rules.gradient.RELU_RULES`.
     RELU: ClassVar[str] = "gradient"
 
-    def __init__(self, model: nn.Module | ExportedProgram) -> None:
-        super().__init__(model, unsupported="gradient")
+    def __init__(self, model: nn.Module | ExportedProgram, *, output: Output = None) -> None:
+        super().__init__(model, output=output, unsupported="gradient")
 
     def _sweep(self, graph: Graph) -> Sweep:
         return Sweep(graph, gradient_rules(graph, self.RELU))

@@ -235,10 +235,10 @@ class Rearrange(Fixed):
     """
 
     def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
-        """Every element of `s` back to its place, summed where one was copied to many."""
+        """Every element of `s` back to its place and type, summed where one was copied to many."""
         if s.numel() == math.prod(shape) and self.label in RESHAPES:
             return s.reshape(list(shape))
-        return super().transpose(run, s, shape, weight)
+        return super().transpose(run, s, shape, weight).to(run.dtypes[self.inputs[0]])
 
 
 #: Layers with weights; all but convolutions count as dense.

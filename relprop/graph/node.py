@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import Size, Tensor
+from torch import Size, Tensor, dtype
 
 if TYPE_CHECKING:
     from relprop.graph.constants import Snapshot
@@ -73,13 +73,14 @@ class Node:
 
 
 class Run:
-    """What one forward sweep knows: the values still alive, constants, scalars, every shape."""
+    """What one forward sweep knows: values still alive, constants, scalars, shapes and types."""
 
     def __init__(self, constants: Snapshot) -> None:
         self.constants = constants
         self.values: dict[Value, Tensor] = {}
         self.scalars: dict[Value, Any] = {}
         self.shapes: dict[Value, Size] = {}
+        self.dtypes: dict[Value, dtype] = {}
 
     def constant(self, value: Value | None) -> Tensor | None:
         """The tensor of a constant that a node may or may not have."""
@@ -90,7 +91,7 @@ class Run:
         one = Run(self.constants)
         one.values = {name: t[index : index + 1] for name, t in self.values.items()}
         one.shapes = {name: Size([1, *shape[1:]]) for name, shape in self.shapes.items()}
-        one.scalars = self.scalars
+        one.dtypes, one.scalars = self.dtypes, self.scalars
         return one
 
     def resolve(self, argument: Any, operands: Sequence[Tensor]) -> Any:

@@ -84,7 +84,7 @@ class Sweep:
         run = Run(constants)
         for value, tensor in arguments.items():
             run.values[value] = tensor
-            run.shapes[value] = tensor.shape
+            run.shapes[value], run.dtypes[value] = tensor.shape, tensor.dtype
         for node, dying in zip(self.graph.nodes, self._dies_forward, strict=True):
             result = node.compute(run, *(run.values[value] for value in node.inputs))
             if is_scalar(node):
@@ -92,7 +92,7 @@ class Sweep:
                 continue
             run.values[node.output] = result
             if isinstance(result, Tensor):
-                run.shapes[node.output] = result.shape
+                run.shapes[node.output], run.dtypes[node.output] = result.shape, result.dtype
             if not self.keep_all:
                 for value in dying:
                     del run.values[value]

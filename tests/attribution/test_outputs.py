@@ -51,7 +51,10 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("method", [relprop.LRP, relprop.DeepLift])
+@pytest.mark.parametrize(
+    "method",
+    [relprop.LRP, relprop.DeepLift, relprop.DeepTaylor, relprop.InputXGradient, relprop.Taylor],
+)
 def test_each_output_is_explained_as_if_it_were_the_only_one(form: str, method: type) -> None:
     make, *outputs = FORMS[form]
     model, x = Heads(make), torch.randn(3, 4).double()

@@ -41,13 +41,33 @@ def test_reveal_cancel_sums_to_the_difference(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_reveal_cancel_reaches_logarithms_roots_and_quotients(name: str) -> None:
-    """Each part by its own effect, where Rescale scales both alike."""
+def test_logarithms_roots_and_quotients_keep_to_rescale(name: str) -> None:
+    """Near the edge of their domain `x0 + P + N`, all that RevealCancel sees, is not precise."""
     model = network(name)
     x, x0 = 3 * torch.randn(8, 5).double(), torch.randn(8, 5).double()
     everywhere = relprop.DeepLift(model, "reveal_cancel").attribute(x, x0, target=1)
     functions = dict.fromkeys(("log", "sqrt", "pow", "rsqrt"), "rescale")
     rule = {**functions, "*": "reveal_cancel"}
-    without = relprop.DeepLift(model, rule).attribute(x, x0, target=1)
-    assert (everywhere - without).abs().max() > 1e-6
-    torch.testing.assert_close(everywhere.sum(1), without.sum(1), rtol=1e-9, atol=1e-9)
+    assert torch.equal(relprop.DeepLift(model, rule).attribute(x, x0, target=1), everywhere)
+
+
+def test_a_sum_of_exponentials_may_fall_far_below_the_baselines() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.LogSoftmax(-1)).double()
+    x, x0 = 20 * torch.randn(16, 4).double(), 20 * torch.randn(16, 4).double()
+    relevance = relprop.DeepLift(model, "reveal_cancel").attribute(x, x0, target=1)
+    with torch.no_grad():
+        difference = (model(x) - model(x0))[:, 1]
+        assert torch.logsumexp(model[0](x) - model[0](x0).amax(1, keepdim=True), 1).min() < -20
+    torch.testing.assert_close(relevance.sum(1), difference, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log-softmax"])
+@pytest.mark.parametrize("method", [relprop.DeepLift, relprop.Gradient])
+def test_what_is_computed_in_double_precision_goes_on_in_the_models_own(
+    name: str, method: type
+) -> None:
+    model = network(name).float()
+    relevance = method(model).attribute(torch.randn(8, 5), target=1)
+    assert relevance.dtype == torch.float32
+    reference = method(network(name)).attribute(torch.zeros(1, 5).double(), target=1)
+    assert reference.dtype == torch.float64
