@@ -12,7 +12,9 @@ OUTPUT ?= explanations
 DIGITS ?= benchmarks/results/mnist_digits
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
-PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4
+PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(TIMM)
+# timm, and what it cannot be imported without.
+TIMM ?= timm==1.0.31 huggingface_hub==0.27.1 safetensors pyyaml requests urllib3 idna certifi charset-normalizer
 # What DeepLIFT is compared with besides. These may bring what they need: the torch that is there will do.
 DEEPLIFT_PEERS ?= shap==0.51.0 tangermeme==1.6.0
 

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 import relprop
 
 models = pytest.importorskip("torchvision.models")
+timm = pytest.importorskip("timm")
 
-#: The side of the pictures, for each network of torchvision; as small as it can take.
+#: The side of the pictures, for each network of torchvision and timm; as small as it can take.
 FAMILIES = {
     **{"alexnet": 64, "vgg16_bn": 32, "squeezenet1_1": 48, "googlenet": 48, "inception_v3": 80},
     **{"resnet18": 48, "wide_resnet50_2": 32, "resnext50_32x4d": 32},
     **{"mobilenet_v2": 32, "mobilenet_v3_small": 32, "mnasnet1_0": 32, "shufflenet_v2_x1_0": 32},
     **{"efficientnet_b0": 32, "convnext_tiny": 32, "regnet_x_400mf": 32, "regnet_y_400mf": 32},
+    **{"timm.resnet50": 32, "timm.efficientnet_b0": 32},
 }
 
 
@@ -73,16 +75,26 @@ def settle(model: nn.Module) -> nn.Module:
     return model.double().eval()
 
 
+def of_a_library(name: str) -> nn.Module:
+    """A network with random weights: timm's, or else torchvision's."""
+    if name.startswith("timm."):
+        return timm.create_model(name.removeprefix("timm."), pretrained=False)
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    return getattr(models, name)(weights=None, **options)
+
+
 @pytest.fixture(scope="module", params=[*FAMILIES, *OWN])
 def network(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor, object]:
     torch.manual_seed(0)
     if request.param in OWN:
         make, shape, target = OWN[request.param]
         return settle(make()), torch.randn(2, *shape, dtype=torch.float64), target
-    options = {"init_weights": False} if request.param in ("googlenet", "inception_v3") else {}
-    model = getattr(models, request.param)(weights=None, **options)
     size = FAMILIES[request.param]
-    return settle(model), torch.randn(2, 3, size, size, dtype=torch.float64), 3
+    return (
+        settle(of_a_library(request.param)),
+        torch.randn(2, 3, size, size, dtype=torch.float64),
+        3,
+    )
 
 
 @pytest.mark.parametrize(
