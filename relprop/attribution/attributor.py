@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
+from relprop.attribution.kept import KeptRun
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, evaluating, find_capture
@@ -35,6 +36,8 @@ class Plan:
 
     capture: Capture
     sweep: Sweep
+    #: The forward sweep of the last common baseline.
+    kept: KeptRun | None = None
     _keeping: dict[frozenset[Value], Sweep] = field(default_factory=dict)
 
     def keeping(self, layers: Collection[Value]) -> Sweep:

@@ -19,6 +19,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
+from relprop.attribution.kept import KeptRun
 from relprop.attribution.references import Baselines, References, as_references
 from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph, Node, Run, Value
@@ -198,10 +199,14 @@ class Pass:
     ) -> Iterator[tuple[Tensors, Run]]:
         """One after another the baselines, and what the forward sweep kept for each.
 
-        Common baselines are swept many at a time, and one common baseline as a batch of one.
+        Common baselines are swept many at a time. A single one is swept as a batch of one, and
+        kept for the next explanation if the budget allows.
         """
         held = sum(t.nbytes for t in x.values.values()) // len(x.values[self.plan.graph.output])
         chunk = max(1, budget // max(1, held)) if references.common else 1
+        if references.common and references.count == 1:
+            yield references.tensors, self.single((*references.tensors, *others), held <= budget)
+            return
         for start in range(0, references.count, chunk):
             if not references.common:
                 baseline = tuple(t[:, start] for t in references.tensors)
@@ -211,6 +216,22 @@ class Pass:
             run, size = self.forward((*batch, *others)), len(batch[0])
             for k in range(size):
                 yield tuple(t[k : k + 1] for t in batch), run if size == 1 else run.example(k)
+
+    def single(self, arguments: Sequence[Any], keep: bool) -> Run:
+        """The forward sweep of a common baseline: that of the last explanation, if it serves."""
+        plan, constants = self.plan, self.plan.constants()
+        tensors = tuple(a for a in arguments if isinstance(a, Tensor))
+        kept = plan.kept
+        if kept is not None and kept.serves(self.sweep, tensors, constants):
+            return kept.run
+        plan.kept = None  # let go of the old one before the new one grows
+        if not keep:
+            return self.forward(arguments)
+        own = tuple(tensor.clone() for tensor in tensors)
+        run = self.sweep.forward(constants, name_inputs(plan.graph, own))
+        run.lasting = True
+        plan.kept = KeptRun(self.sweep, own, constants.versions(), run)
+        return run
 
     def back(
         self,

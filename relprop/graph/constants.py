@@ -105,6 +105,13 @@ class Snapshot:
                 self._make(value, recipe.make, recipe.sources)
         return self._tensors[value]
 
+    def versions(self) -> tuple[int, ...]:
+        """How often each root has changed so far: equal as long as all constants are."""
+        for root in self._all.roots:
+            if root not in self._tensors:
+                self._look_up(root)
+        return tuple(self._counts[root][0] for root in self._all.roots)
+
     def derive(self, value: Value, make: Callable[[Tensor], Tensor]) -> Tensor:
         """`make(constant)`, kept until the constant changes. `make` must be a named function."""
         key = (value, make)

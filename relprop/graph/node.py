@@ -73,10 +73,14 @@ class Node:
 
 
 class Run:
-    """What one forward sweep knows: values still alive, constants, scalars, shapes and types."""
+    """What one forward sweep knows: values still alive, constants, scalars, shapes and types.
+
+    A `lasting` run is read again by later explanations: none of its values is let go.
+    """
 
     def __init__(self, constants: Snapshot) -> None:
         self.constants = constants
+        self.lasting = False
         self.values: dict[Value, Tensor] = {}
         self.scalars: dict[Value, Any] = {}
         self.shapes: dict[Value, Size] = {}

@@ -111,7 +111,7 @@ class Sweep:
         `watch` is called with every node, the message at its output and those at its inputs. Only
         the `last` message over a run lets its tensors go.
         """
-        runs = list(runs)
+        runs = [run for run in runs if not run.lasting]
         waiting: dict[Value, Any] = {self.graph.output: message}
         for index in range(len(self.graph.nodes) - 1, -1, -1):
             node, crossing = self.graph.nodes[index], self.crossings[index]

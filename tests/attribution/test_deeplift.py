@@ -24,10 +24,11 @@ def network() -> nn.Module:
 X = torch.randn(3, 4, 14, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("method, forwards", [(relprop.LRP, 1), (relprop.DeepLift, 2)])
+@pytest.mark.parametrize("method", [relprop.LRP, relprop.DeepLift])
 def test_many_targets_are_explained_from_one_forward_sweep(
-    method: type, forwards: int, monkeypatch: pytest.MonkeyPatch
+    method: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """That of the inputs: the baseline's is there from the explanations before."""
     targets = torch.tensor([[0, 2], [1, 1], [2, 0]])
     explainer = method(network())
     columns = [explainer.attribute(X, target=targets[:, t]) for t in (0, 1)]
@@ -39,7 +40,7 @@ def test_many_targets_are_explained_from_one_forward_sweep(
 
     monkeypatch.setattr(Sweep, "forward", counted)
     got, delta = explainer.attribute(X, target=targets, return_convergence_delta=True)
-    assert len(sweeps) == forwards
+    assert len(sweeps) == 1
     assert got.shape == (3, 2, 4, 14) and delta.shape == (3, 2)
     assert torch.equal(got, torch.stack(columns, 1))
     assert torch.equal(got, explainer.attribute(X, target=targets.tolist()))
