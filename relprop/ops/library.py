@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.library import Library
 
-from . import reference, reference_dense, reference_shapley
+from . import reference, reference_convolution, reference_dense, reference_shapley
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -55,9 +55,13 @@ SCHEMAS = {
     "signed_linear_backward": (
         "(Tensor positive, Tensor negative, Tensor d, Tensor weight) -> Tensor"
     ),
+    "winograd_convolution": (
+        "(Tensor x, Tensor weight, Tensor? bias, int[] padding, float positive, float negative, "
+        "bool transposed) -> Tensor"
+    ),
 }
 
-REFERENCES = (reference, reference_dense, reference_shapley)
+REFERENCES = (reference, reference_convolution, reference_dense, reference_shapley)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")
