@@ -14,6 +14,9 @@
 #include "winograd_filtering.h"
 #include "winograd_operands.h"
 
+// How vectors are passed does not matter to functions that are inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace relprop {
 
 // kRows tiles times two vectors of outputs are as many sums as the registers hold.
@@ -147,10 +150,13 @@ struct WinogradStages {
         gather_run(from, o.weight_output, count, g[0][tap], kAllTaps * kLanes);
         continue;
       }
-      for (int64_t k = 0; k < count; ++k) {
+      for (int64_t k = 0; k < count; ++k, from += o.weight_input) {
+        if (outputs == kLanes && o.weight_output == 1) {
+          store(g[k][tap], load(from, kLanes));
+          continue;
+        }
         for (int64_t lane = 0; lane < kLanes; ++lane) {
-          const int64_t place = lane * o.weight_output + k * o.weight_input;
-          g[k][tap][lane] = lane < outputs ? from[place] : T(0);
+          g[k][tap][lane] = lane < outputs ? from[lane * o.weight_output] : T(0);
         }
       }
     }

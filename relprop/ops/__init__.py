@@ -23,6 +23,7 @@ from .pools import (
     max_pool_shapley,
     max_pool_shapley_parts,
 )
+from .winograd import winograd_convolution
 
 __all__ = [
     "ACTIVATIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "reveal_cancel_parts",
     "signed_linear",
     "signed_linear_backward",
+    "winograd_convolution",
 ]
 
 load()
