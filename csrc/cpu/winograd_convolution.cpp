@@ -81,6 +81,14 @@ int64_t parts_of(int64_t whole, int64_t part) { return (whole + part - 1) / part
 // caches.
 constexpr int64_t kTiles = 112;
 
+// What the transform of an input takes, in multiplications of the products.
+constexpr int64_t kInputWork = 16;
+
+// The fewest items that a thread is woken for, by the multiplications that each takes.
+int64_t grain(int64_t multiplications) {
+  return std::max<int64_t>(1, (int64_t(1) << 19) / (multiplications + 1));
+}
+
 template <typename Isa, typename T>
 void convolve(const WinogradOperands<T>& o) {
   using Stages = typename Isa::template Stages<T>;
@@ -91,13 +99,14 @@ void convolve(const WinogradOperands<T>& o) {
   const Scratch<T> V(block * row);
   for (int64_t first = 0; first < o.tiles(); first += block) {
     const int64_t count = std::min(block, o.tiles() - first);
-    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    torch::stable::parallel_for(0, count, grain(kInputWork * row), [&](int64_t begin, int64_t end) {
       Isa::inputs(o, first + begin, end - begin, zeros.data(), V.data() + begin * row);
     });
     const int64_t share = std::min(kTiles, parts_of(count, parts_of(threads, panels)));
     const int64_t length = parts_of(count, parts_of(count, share));
     const int64_t shares = parts_of(count, length);
-    torch::stable::parallel_for(0, shares * panels, 1, [&](int64_t begin, int64_t end) {
+    const int64_t work = length * Stages::kMRow * o.channels;
+    torch::stable::parallel_for(0, shares * panels, grain(work), [&](int64_t begin, int64_t end) {
       const Scratch<T> scratch(Stages::scratch_size(o.channels, length));
       for (int64_t item = begin; item < end; ++item) {
         const int64_t tile = item / panels * length, panel = item % panels;
@@ -143,7 +152,7 @@ Tensor empty_channels_last(const Tensor& owner, const std::vector<int64_t>& size
 }
 
 Tensor channels_last(const Tensor& x) {
-  if (x.stride(1) == 1) return x;
+  if (x.stride(1) == 1 || x.size(1) == 1) return x;
   Tensor copy = empty_channels_last(x, {x.size(0), x.size(1), x.size(2), x.size(3)});
   return torch::stable::copy_(copy, x);
 }

@@ -202,8 +202,10 @@ def check_dense_output(name: str, tensor: Tensor, d: Tensor, weight: Tensor) -> 
 def check_filters(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> None:
     """Raise unless x is a batch of images, and the weight holds 3x3 filters for their channels."""
     check_floating("x", x)
-    if x.dim() != 4:
-        raise ValueError(f"x must be (batch, channels, height, width), got shape {tuple(x.shape)}")
+    if x.dim() != 4 or x.shape[1] == 0:
+        raise ValueError(
+            f"x must be (batch, channels, height, width) with a channel, got shape {tuple(x.shape)}"
+        )
     check_alike("weight", weight, "x", x)
     expected = f"({x.shape[1]}, out, 3, 3)" if transposed else f"(out, {x.shape[1]}, 3, 3)"
     if weight.dim() != 4 or weight.shape[2:] != (3, 3):

@@ -187,7 +187,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no images": (
         lambda: winograd_convolution(X[0], FILTERS),
         ValueError,
-        r"x must be \(batch, channels, height, width\), got shape \(3, 8, 8\)",
+        r"x must be \(batch, channels, height, width\) with a channel, got shape \(3, 8, 8\)",
     ),
     "filters of 5x5": (
         lambda: winograd_convolution(X, torch.zeros(5, 3, 5, 5)),
