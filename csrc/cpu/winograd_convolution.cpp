@@ -4,8 +4,8 @@
 // in their order, whatever the block, so that every number of threads gives the same result.
 #include "clones.h"
 
-// Without fused multiply-adds (x86-64-v3 has them) torch's own convolutions are not slower. There,
-// no kernel is registered.
+// The kernel's speed rests on fused multiply-adds, which x86-64-v3 has. Elsewhere no kernel is
+// registered, so that torch's own convolution serves.
 #if RELPROP_HAS_CLONES
 
 #include <new>
@@ -16,8 +16,7 @@
 namespace relprop {
 namespace {
 
-// For these functions multiplications and additions are fused, unlike elsewhere: it is what the
-// kernel's speed rests on.
+// Compiled for these instructions, with multiplications and additions fused, unlike elsewhere.
 #define RELPROP_FUSED(instructions) \
   __attribute__((target("arch=" instructions), optimize("fp-contract=fast"))) static
 

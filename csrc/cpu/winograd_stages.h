@@ -2,7 +2,7 @@
 //
 //   V = B^T d B           each tile of 6x6 inputs, all channels side by side
 //   U = G g G^T           the filters of a panel of outputs, for all inputs
-//   M = U V, Y = A^T M A  36 products of matrices, then tiles of 4x4 outputs
+//   M = V U, Y = A^T M A  36 products of matrices, then tiles of 4x4 outputs
 //
 // Everything is inlined into functions that are compiled for one instruction set.
 #pragma once
@@ -197,7 +197,7 @@ struct WinogradStages {
     }
   }
 
-  // M = U V for one of the products, and kCount tiles.
+  // M = V U for one of the products, and kCount tiles.
   template <int kCount>
   static RELPROP_HD void multiply(const T* V, const T* U, int64_t channels, T* M) {
     Lanes sums[kCount][kVectors] = {};

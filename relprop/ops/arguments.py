@@ -202,13 +202,14 @@ def check_dense_output(name: str, tensor: Tensor, d: Tensor, weight: Tensor) -> 
 def check_filters(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> None:
     """Raise unless x is a batch of images, and the weight holds 3x3 filters for their channels."""
     check_floating("x", x)
-    if x.dim() != 4 or x.shape[1] == 0:
+    if x.dim() != 4 or 0 in x.shape[1:]:
         raise ValueError(
-            f"x must be (batch, channels, height, width) with a channel, got shape {tuple(x.shape)}"
+            "x must be (batch, channels, height, width), of which only batch may be 0, "
+            f"got shape {tuple(x.shape)}"
         )
     check_alike("weight", weight, "x", x)
     expected = f"({x.shape[1]}, out, 3, 3)" if transposed else f"(out, {x.shape[1]}, 3, 3)"
-    if weight.dim() != 4 or weight.shape[2:] != (3, 3):
+    if weight.dim() != 4 or weight.shape[2:] != (3, 3) or 0 in weight.shape:
         raise ValueError(f"weight must be {expected}, got shape {tuple(weight.shape)}")
     inputs, outputs = weight.shape[:2] if transposed else (weight.shape[1], weight.shape[0])
     if inputs != x.shape[1]:

@@ -47,7 +47,8 @@ def suits(
     shaped = x.dim() == weight.dim() == 4 and weight.shape[2:] == (3, 3) and groups == 1
     if not shaped or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
-    if any(set(arguments.per_dimension("", v, 2, 1)) != {1} for v in (stride, dilation)):
+    steps = {"stride": stride, "dilation": dilation}
+    if any(set(arguments.per_dimension(name, step, 2, 1)) != {1} for name, step in steps.items()):
         return False
     kernels = next((k for k in KERNELS if k.device == x.device.type), None)
     if kernels is None or not is_native("winograd_convolution", kernels):
@@ -86,9 +87,9 @@ def winograd_convolution(
     The CPU kernel is Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016): a quarter of
     the multiplications, at the price of rounding errors that are in proportion to the largest
     numbers in the 6x6 inputs of a tile, not to each result. In float32 their root mean square is
-    about 1e-6 of that of z, two to five times what direct summation has. A sum of zeros beside
-    large numbers may come out as some 1e-6 of them, of either sign; if the whole tile is zero, it
-    is exactly 0.
+    1e-6 to 2e-6 of that of z, about twice what direct summation has; where all products are of one
+    sign, about 4e-7, which is less. A sum of zeros beside large numbers may come out as some 1e-6
+    of them, of either sign; if the whole tile is zero, it is exactly 0.
 
     Args:
         x: (batch, in, height, width); channels-last ones are read as they lie, others are copied.

@@ -187,7 +187,17 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no images": (
         lambda: winograd_convolution(X[0], FILTERS),
         ValueError,
-        r"x must be \(batch, channels, height, width\) with a channel, got shape \(3, 8, 8\)",
+        r"x must be \(batch, channels, height, width\), .* got shape \(3, 8, 8\)",
+    ),
+    "images without channels": (
+        lambda: winograd_convolution(X[:, :0], FILTERS[:, :0]),
+        ValueError,
+        r"of which only batch may be 0, got shape \(2, 0, 8, 8\)",
+    ),
+    "no filters": (
+        lambda: winograd_convolution(X, FILTERS[:0]),
+        ValueError,
+        r"weight must be \(out, 3, 3, 3\), got shape \(0, 3, 3, 3\)",
     ),
     "filters of 5x5": (
         lambda: winograd_convolution(X, torch.zeros(5, 3, 5, 5)),
