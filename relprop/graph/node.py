@@ -124,7 +124,8 @@ class LayerCall:
 class Graph:
     """Nodes in an order in which they can run; `inputs` and `output` name activations.
 
-    `layers` has the calls of every module, by its path.
+    `layers` has the calls of every module, by its path. `channels_last` says in which order images
+    should come (see `layout.py`).
     """
 
     inputs: tuple[Value, ...]
@@ -132,6 +133,7 @@ class Graph:
     nodes: list[Node]
     nonnegative: set[Value] = field(default_factory=set)
     layers: dict[str, list[LayerCall]] = field(default_factory=dict)
+    channels_last: bool = False
 
     def consumers(self) -> dict[Value, list[Node]]:
         """For every activation the nodes that read it, once for every time they read it."""

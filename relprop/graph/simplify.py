@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from relprop.graph.constants import Constants
+from relprop.graph.layout import lay_out
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
@@ -23,6 +24,7 @@ def simplify(graph: Graph, constants: Constants) -> None:
     fold_norm_after(graph, constants)
     fold_norm_before(graph, constants)
     drop_unread(graph)
+    lay_out(graph, constants)
     graph.nonnegative = nonnegative_values(graph)
 
 

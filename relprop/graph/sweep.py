@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from relprop.graph.constants import Snapshot
+from relprop.graph.layout import channels_last
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
 
 Message = TypeVar("Message")
@@ -83,7 +84,7 @@ class Sweep:
         """Run the graph; the run returned holds the output and what the rules asked for."""
         run = Run(constants)
         for value, tensor in arguments.items():
-            run.values[value] = tensor
+            run.values[value] = channels_last(tensor) if self.graph.channels_last else tensor
             run.shapes[value], run.dtypes[value] = tensor.shape, tensor.dtype
         for node, dying in zip(self.graph.nodes, self._dies_forward, strict=True):
             result = node.compute(run, *(run.values[value] for value in node.inputs))
