@@ -8,14 +8,18 @@
 namespace relprop {
 namespace {
 
+// x may be anything that can be read, if it is not given: a loop that chooses between numbers is
+// vectorised, one that chooses whether to read is not.
 template <typename T, typename F>
 RELPROP_CLONES static void reveal_cancel_loop(const T* __restrict positive,
                                               const T* __restrict negative, const T* __restrict P,
                                               const T* __restrict N, const T* __restrict r,
+                                              const T* __restrict x, bool x_given,
                                               T* __restrict m_positive, T* __restrict m_negative,
                                               int64_t count, F f, T h) {
   for (int64_t i = 0; i < count; ++i) {
-    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], h);
+    const T sum = r[i] + (P[i] + N[i]), given = x[i];
+    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], x_given ? given : sum, h);
     m_positive[i] = along_slope(positive[i], slopes.positive);
     m_negative[i] = along_slope(negative[i], slopes.negative);
   }
@@ -27,14 +31,15 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T* negative = data_of<T>(o.negative);
   const T* P = data_of<T>(o.P);
   const T* N = data_of<T>(o.N);
+  const T* x = o.x ? data_of<T>(*o.x) : P;
   T* m_positive = mutable_data_of<T>(o.m_positive);
   T* m_negative = mutable_data_of<T>(o.m_negative);
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.P.numel());
   torch::stable::parallel_for(0, o.P.numel(), kGrain, [&](int64_t begin, int64_t end) {
     baseline.for_each_run(begin, end, [&](int64_t i, int64_t count, const T* r) {
-      reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, m_positive + i,
-                         m_negative + i, count, f, h);
+      reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x + i, o.x.has_value(),
+                         m_positive + i, m_negative + i, count, f, h);
     });
   });
 }
@@ -42,17 +47,17 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
 using TwoTensors = std::tuple<Tensor, Tensor>;
 
 TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const Tensor& P,
-                         const Tensor& N, const Tensor& x0, int64_t activation,
-                         const std::vector<double>& parameters) {
+                         const Tensor& N, const Tensor& x0, const OptionalTensor& x,
+                         int64_t activation, const std::vector<double>& parameters) {
   if (is_half(P)) {
     constexpr ScalarType wide = ScalarType::Float;
-    const auto [m_positive, m_negative] =
-        reveal_cancel(in_dtype(positive, wide), in_dtype(negative, wide), in_dtype(P, wide),
-                      in_dtype(N, wide), in_dtype(x0, wide), activation, parameters);
+    const auto [m_positive, m_negative] = reveal_cancel(
+        in_dtype(positive, wide), in_dtype(negative, wide), in_dtype(P, wide), in_dtype(N, wide),
+        in_dtype(x0, wide), in_dtype(x, wide), activation, parameters);
     return {in_dtype(m_positive, P.scalar_type()), in_dtype(m_negative, P.scalar_type())};
   }
   if (P.numel() == 0) return {torch::stable::empty_like(P), torch::stable::empty_like(P)};
-  const RevealCancelOperands o = reveal_cancel_operands(positive, negative, P, N, x0);
+  const RevealCancelOperands o = reveal_cancel_operands(positive, negative, P, N, x0, x);
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
@@ -65,8 +70,9 @@ TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const T
 
 // y+ = P * (y+ / P): the parts are what the multipliers 1 would bring.
 TwoTensors reveal_cancel_parts(const Tensor& P, const Tensor& N, const Tensor& x0,
-                               int64_t activation, const std::vector<double>& parameters) {
-  return reveal_cancel(P, N, P, N, x0, activation, parameters);
+                               const OptionalTensor& x, int64_t activation,
+                               const std::vector<double>& parameters) {
+  return reveal_cancel(P, N, P, N, x0, x, activation, parameters);
 }
 
 }  // namespace

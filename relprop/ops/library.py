@@ -45,11 +45,12 @@ SCHEMAS = {
         "(Tensor x, Tensor x0, int[] output_size) -> (Tensor, Tensor)"
     ),
     "reveal_cancel": (
-        "(Tensor positive, Tensor negative, Tensor P, Tensor N, Tensor x0, int activation, "
-        "float[] parameters) -> (Tensor, Tensor)"
+        "(Tensor positive, Tensor negative, Tensor P, Tensor N, Tensor x0, Tensor? x, "
+        "int activation, float[] parameters) -> (Tensor, Tensor)"
     ),
     "reveal_cancel_parts": (
-        "(Tensor P, Tensor N, Tensor x0, int activation, float[] parameters) -> (Tensor, Tensor)"
+        "(Tensor P, Tensor N, Tensor x0, Tensor? x, int activation, float[] parameters) "
+        "-> (Tensor, Tensor)"
     ),
     "signed_linear": "(Tensor d, Tensor weight) -> (Tensor, Tensor)",
     "signed_linear_backward": (

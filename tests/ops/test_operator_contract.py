@@ -37,9 +37,9 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
         "adaptive_max_pool_shapley_parts": (x, x0, [4, 5]),
         "reveal_cancel": (
             random(batch, 3, 6, 8), random(batch, 3, 6, 8), x.clamp(min=0), x.clamp(max=0),
-            x0, relu, [],
+            x0, x0 + x, relu, [],
         ),
-        "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, relu, []),
+        "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, None, relu, []),
         "signed_linear": (random(batch, 8), random(5, 8)),
         "signed_linear_backward": (
             random(batch, 5), random(batch, 5), random(batch, 8), random(5, 8),

@@ -94,7 +94,7 @@ def test_each_element_outside_the_domain_is_crossed_by_rescale(
     assert len(places) > 6
     r, P, N = torch.tensor(places, dtype=torch.float64, device=device).T.contiguous()
     one = torch.ones_like(r)
-    a = (one, one, P, N, r, ACTIVATIONS[activation].code, list(parameters))
+    a = (one, one, P, N, r, None, ACTIVATIONS[activation].code, list(parameters))
     m_positive, m_negative = IMPLEMENTATIONS[implementation](*a)
     expected = torch.tensor([by_hand(name, *place) for place in places], dtype=torch.float64)
     assert_close(m_positive, expected[:, 0], 1e-9)
