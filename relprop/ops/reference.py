@@ -66,8 +66,9 @@ def reveal_cancel(
 ) -> tuple[Tensor, Tensor]:
     """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f.
 
-    The points with one part alone are reckoned from r or from x, whichever of them is nearer. Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope
-    is infinite, both are the slope of Rescale.
+    The points with one part alone are reckoned from the nearer of r and x. Where f is not defined
+    at all four points (r + N is the least, r + P the greatest), or a slope is infinite, both are
+    the slope of Rescale.
     """
     function = BY_CODE[activation]
     p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
