@@ -8,21 +8,26 @@
 namespace relprop {
 namespace {
 
-// x may be anything that can be read, if it is not given: a loop that chooses between numbers is
-// vectorised, one that chooses whether to read is not.
+// So many elements at a time get their x summed up, where it is not given.
+constexpr int64_t kBlock = 1024;
+
 template <typename T, typename F>
 RELPROP_CLONES static void reveal_cancel_loop(const T* __restrict positive,
                                               const T* __restrict negative, const T* __restrict P,
                                               const T* __restrict N, const T* __restrict r,
-                                              const T* __restrict x, bool x_given,
-                                              T* __restrict m_positive, T* __restrict m_negative,
-                                              int64_t count, F f, T h) {
+                                              const T* __restrict x, T* __restrict m_positive,
+                                              T* __restrict m_negative, int64_t count, F f, T h) {
   for (int64_t i = 0; i < count; ++i) {
-    const T sum = r[i] + (P[i] + N[i]), given = x[i];
-    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], x_given ? given : sum, h);
+    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], x[i], h);
     m_positive[i] = along_slope(positive[i], slopes.positive);
     m_negative[i] = along_slope(negative[i], slopes.negative);
   }
+}
+
+template <typename T>
+const T* sums(const T* P, const T* N, const T* r, int64_t count, T (&into)[kBlock]) {
+  for (int64_t i = 0; i < count; ++i) into[i] = r[i] + (P[i] + N[i]);
+  return into;
 }
 
 template <typename T, typename F>
@@ -31,15 +36,20 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T* negative = data_of<T>(o.negative);
   const T* P = data_of<T>(o.P);
   const T* N = data_of<T>(o.N);
-  const T* x = o.x ? data_of<T>(*o.x) : P;
+  const T* x = data_of<T>(o.x);
   T* m_positive = mutable_data_of<T>(o.m_positive);
   T* m_negative = mutable_data_of<T>(o.m_negative);
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.P.numel());
   torch::stable::parallel_for(0, o.P.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    baseline.for_each_run(begin, end, [&](int64_t i, int64_t count, const T* r) {
-      reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x + i, o.x.has_value(),
-                         m_positive + i, m_negative + i, count, f, h);
+    T sum[kBlock];
+    baseline.for_each_run(begin, end, [&](int64_t first, int64_t count, const T* r) {
+      for (int64_t done = 0; done < count; done += kBlock, r += kBlock) {
+        const int64_t i = first + done, block = std::min(kBlock, count - done);
+        const T* x_or_sum = x ? x + i : sums(P + i, N + i, r, block, sum);
+        reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x_or_sum, m_positive + i,
+                           m_negative + i, block, f, h);
+      }
     });
   });
 }
