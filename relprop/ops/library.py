@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.library import Library
 
-from . import reference, reference_dense, reference_shapley
+from . import reference, reference_convolution, reference_dense, reference_shapley
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -56,9 +56,19 @@ SCHEMAS = {
     "signed_linear_backward": (
         "(Tensor positive, Tensor negative, Tensor d, Tensor weight) -> Tensor"
     ),
+    "signed_convolution": (
+        "(Tensor p, Tensor n, Tensor weight, Tensor? magnitude, int[] stride, int[] padding, "
+        "int[] dilation, bool transposed, int[] output_padding, int groups) "
+        "-> (Tensor, Tensor)"
+    ),
+    "signed_convolution_backward": (
+        "(Tensor positive, Tensor negative, Tensor weight, Tensor? magnitude, int[] input_size, "
+        "int[] stride, int[] padding, int[] dilation, bool transposed, "
+        "int[] output_padding, int groups) -> (Tensor, Tensor)"
+    ),
 }
 
-REFERENCES = (reference, reference_dense, reference_shapley)
+REFERENCES = (reference, reference_convolution, reference_dense, reference_shapley)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")
