@@ -78,10 +78,27 @@ class Convolution(LinearMap):
         """`conv2d` and the like."""
         return f"conv{'_transpose' if self.transposed else ''}{len(self.stride)}d"
 
+    def bordered(self, x: Tensor) -> Tensor:
+        """The input, or any tensor of its shape, with the zeros around it."""
+        return F.pad(x, self.border) if self.border else x
+
+    def bordered_size(self, shape: Sequence[int]) -> list[int]:
+        """The spatial dimensions of an input of this shape with the zeros around it."""
+        before, after = self.border[-2::-2], self.border[-1::-2]
+        if not self.border:
+            return list(shape[2:])
+        return [n + b + a for n, b, a in zip(shape[2:], before, after, strict=True)]
+
+    def without_border(self, t: Tensor, shape: Sequence[int]) -> Tensor:
+        """The part of a bordered tensor that is the input, of the given shape."""
+        for dim, n in enumerate(shape[2:], start=2):
+            before = self.border[2 * (len(shape) - 1 - dim)] if self.border else 0
+            t = t.narrow(dim, before, n)
+        return t
+
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x = F.pad(x, self.border) if self.border else x
         return torch.convolution(
-            x,
+            self.bordered(x),
             weight,
             bias,
             self.stride,
@@ -105,17 +122,14 @@ class Convolution(LinearMap):
     def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
         """`W^T s`: the transposed convolution (or, of a transposed one, the plain one)."""
         assert weight is not None
-        d = len(self.stride)
-        before, after = self.border[-2::-2] or (0,) * d, self.border[-1::-2] or (0,) * d
-        padded = [n + b + a for n, b, a in zip(shape[2:], before, after, strict=True)]
         if self.transposed:
-            rest = [0] * d
+            rest = [0] * len(self.stride)
         else:
             # What the stride left over at the end of each padded dimension.
             rest = [
                 n + 2 * p - dil * (k - 1) - 1 - st * (m - 1)
                 for n, p, dil, k, st, m in zip(
-                    padded,
+                    self.bordered_size(shape),
                     self.padding,
                     self.dilation,
                     weight.shape[2:],
@@ -135,9 +149,7 @@ class Convolution(LinearMap):
             rest,
             self.groups,
         )
-        for dim, (b, n) in enumerate(zip(before, shape[2:], strict=True), start=2):
-            r = r.narrow(dim, b, n)
-        return r
+        return self.without_border(r, shape)
 
 
 @dataclass(kw_only=True)

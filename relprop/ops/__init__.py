@@ -14,6 +14,7 @@ from torch import Tensor
 from . import arguments
 from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
+from .convolution import signed_convolution, signed_convolution_backward
 from .dense import signed_linear, signed_linear_backward
 from .library import load
 from .parts import reveal_cancel, reveal_cancel_parts
@@ -39,6 +40,8 @@ __all__ = [
     "rescale",
     "reveal_cancel",
     "reveal_cancel_parts",
+    "signed_convolution",
+    "signed_convolution_backward",
     "signed_linear",
     "signed_linear_backward",
 ]

@@ -75,7 +75,7 @@ def deeplift_network(case: dict[str, Any]) -> nn.Module:
 
 
 def without_limits(
-    positive: Tensor, negative: Tensor, P: Tensor, N: Tensor, x0: Tensor, **_: Any
+    positive: Tensor, negative: Tensor, P: Tensor, N: Tensor, x0: Tensor, x: Tensor, **_: Any
 ) -> tuple[Tensor, Tensor]:
     """RevealCancel of a ReLU with multipliers of 0 for parts that are 0."""
     f, r = torch.relu, x0

@@ -6,10 +6,12 @@ are sums of two products, `W d` and `|W| |d|`, and so is the way back.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import Affine, Dense, Fixed, LinearMap
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap
 from relprop.graph.node import Value, sum_to
 from relprop.graph.nonlinear import Cat, Product, Sum
 from relprop.rules.deeplift.multiplier import (
@@ -18,6 +20,7 @@ from relprop.rules.deeplift.multiplier import (
     Multiplier,
     Parts,
     scaled_parts,
+    sign_parts,
 )
 
 
@@ -36,6 +39,12 @@ def _reads_weight_once(node: LinearMap, d: Tensor) -> bool:
     return dense and d.numel() < MANY_ROWS * d.shape[-1]
 
 
+def _geometry(node: Convolution) -> dict[str, Any]:
+    """A convolution's geometry, as the operators of `relprop.ops` take it."""
+    names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+    return {name: getattr(node, name) for name in names}
+
+
 class Linear(DifferenceRule):
     """A layer with weights: `m_x = W^T m`; the bias has no part in a difference."""
 
@@ -49,8 +58,12 @@ class Linear(DifferenceRule):
         assert node.weight is not None
         if _reads_weight_once(node, d):
             return ops.signed_linear(d, run.constants[node.weight])
-        total = node.apply(run, d, run.constants[node.weight])
-        size = node.apply(run, d.abs(), run.constants.derive(node.weight, magnitude))
+        weight, absolute = run.constants[node.weight], run.constants.derive(node.weight, magnitude)
+        if isinstance(node, Convolution):
+            p, n = sign_parts(node.bordered(d))
+            return ops.signed_convolution(p, n, weight, absolute, **_geometry(node))
+        total = node.apply(run, d, weight)
+        size = node.apply(run, d.abs(), absolute)
         # Rounding may leave a part that is 0 with the sign of the other.
         return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
@@ -66,8 +79,20 @@ class Linear(DifferenceRule):
         d = context.difference(node.inputs[0])
         if _reads_weight_once(node, d):
             return (Multiplier(ops.signed_linear_backward(m.positive, m.negative, d, weight)),)
+        absolute = run.constants.derive(node.weight, magnitude)
+        if isinstance(node, Convolution):
+            u, v = ops.signed_convolution_backward(
+                m.positive,
+                m.negative,
+                weight,
+                absolute,
+                input_size=node.bordered_size(shape),
+                **_geometry(node),
+            )
+            pair = Multiplier(u, v).each(lambda t: node.without_border(t, shape))
+            return (Multiplier(pair.along(d)),)
         u, v = (m.positive + m.negative) / 2, (m.positive - m.negative) / 2
-        size = node.transpose(run, v, shape, run.constants.derive(node.weight, magnitude))
+        size = node.transpose(run, v, shape, absolute)
         return (Multiplier(node.transpose(run, u, shape, weight) + d.sign() * size),)
 
 

@@ -70,7 +70,7 @@ class RevealCancel(DifferenceRule):
     passes_parts = True
 
     def keeps(self, node: Activation) -> tuple[Value, ...]:
-        """The function's input, of which the baseline's value is read."""
+        """The function's input."""
         return node.inputs
 
     def keeps_for_parts(self, node: Activation) -> tuple[Value, ...]:
@@ -80,9 +80,12 @@ class RevealCancel(DifferenceRule):
     def parts(self, node: Activation, context: DifferenceContext) -> Parts:
         """`y+, y-`."""
         (value,) = node.inputs
-        P, N = context.parts(value)
         return ops.reveal_cancel_parts(
-            P, N, context.x0.values[value], activation=node.name, parameters=node.parameters
+            *context.parts(value),
+            context.x0.values[value],
+            context.x.values[value],
+            activation=node.name,
+            parameters=node.parameters,
         )
 
     def backward(
@@ -90,13 +93,12 @@ class RevealCancel(DifferenceRule):
     ) -> tuple[Multiplier]:
         """One elementwise pass over both parts."""
         (value,) = node.inputs
-        P, N = context.parts(value)
         positive, negative = ops.reveal_cancel(
             m.positive,
             m.other,
-            P,
-            N,
+            *context.parts(value),
             context.x0.values[value],
+            context.x.values[value],
             activation=node.name,
             parameters=node.parameters,
         )
