@@ -81,4 +81,24 @@ inline RevealCancelOperands reveal_cancel_operands(const Tensor& positive, const
   return o;
 }
 
+struct SignedRevealCancelOperands {
+  Tensor positive, negative, x, x0, size;
+  Tensor u, v;
+};
+
+inline SignedRevealCancelOperands signed_reveal_cancel_operands(const Tensor& positive,
+                                                                const OptionalTensor& negative,
+                                                                const Tensor& x, const Tensor& x0,
+                                                                const Tensor& size) {
+  SignedRevealCancelOperands o;
+  o.x = dense(x);
+  o.positive = laid_out_like(positive, o.x);
+  o.negative = negative ? laid_out_like(*negative, o.x) : o.positive;
+  o.x0 = baseline_in_order_of(x0, o.x);
+  o.size = laid_out_like(size, o.x);
+  o.u = torch::stable::empty_like(o.x);
+  o.v = torch::stable::empty_like(o.x);
+  return o;
+}
+
 }  // namespace relprop

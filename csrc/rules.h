@@ -103,6 +103,14 @@ RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
   return {positive / T(2), negative / T(2)};
 }
 
+// A difference in its parts, from its total P + N and its size P - N; rounding may leave a part
+// that is 0 with the sign of the other.
+template <typename T>
+RELPROP_HD Parts<T> parts_of(T total, T size) {
+  const T P = (total + size) / T(2), N = (total - size) / T(2);
+  return {P > T(0) ? P : T(0), N < T(0) ? N : T(0)};
+}
+
 // amount * slope; nothing stays nothing where the slope is infinite.
 template <typename T>
 RELPROP_HD T along_slope(T amount, T slope) {

@@ -52,6 +52,13 @@ SCHEMAS = {
         "(Tensor P, Tensor N, Tensor x0, Tensor? x, int activation, float[] parameters) "
         "-> (Tensor, Tensor)"
     ),
+    "signed_reveal_cancel": (
+        "(Tensor positive, Tensor? negative, Tensor x, Tensor x0, Tensor size, int activation, "
+        "float[] parameters) -> (Tensor, Tensor)"
+    ),
+    "reveal_cancel_size": (
+        "(Tensor x, Tensor x0, Tensor size, int activation, float[] parameters) -> Tensor"
+    ),
     "signed_linear": "(Tensor d, Tensor weight) -> (Tensor, Tensor)",
     "signed_linear_backward": (
         "(Tensor positive, Tensor negative, Tensor d, Tensor weight) -> Tensor"

@@ -121,6 +121,102 @@ def reveal_cancel_parts(
     return y
 
 
+def signed_reveal_cancel(
+    positive: Tensor,
+    negative: Tensor | None,
+    x: Tensor,
+    x0: Tensor,
+    size: Tensor,
+    *,
+    activation: str,
+    parameters: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:
+    """`reveal_cancel` between two layers with weights, in the form that these read and write.
+
+    A layer below says of its change not P and N, but its size ``P - N``, one product with ``|W|``;
+    and it wants of their multipliers the mean, which it sends through ``W^T``, and half of the
+    difference, which it sends through ``|W|^T``::
+
+        P, N = (x - x0 ± size) / 2
+        m+, m- = reveal_cancel(positive, negative, P, N, x0, x)
+        u, v = (m+ ± m-) / 2
+
+    Args:
+        positive: the multiplier of the output's positive part, shaped like x.
+        negative: that of its negative part, shaped like x; None if it is the same.
+        x: what f was applied to, any shape.
+        x0: what f was applied to in the baseline; shaped like x, or with size 1 in place of the
+            first dimension.
+        size: ``P - N``, not negative; shaped like x.
+        activation: ``f``, by its name in `ACTIVATIONS`.
+        parameters: of ``f``; missing ones take their defaults.
+
+    Returns:
+        ``(u, v)``, with x's shape, dtype and memory format.
+
+    Raises:
+        TypeError, ValueError: if the arguments do not fit together.
+
+    Equivalent to::
+
+        P, N = ((x - x0 + size) / 2).clamp(min=0), ((x - x0 - size) / 2).clamp(max=0)
+        m_positive, m_negative = reveal_cancel(positive, negative, P, N, x0, x, activation=...)
+        u, v = (m_positive + m_negative) / 2, (m_positive - m_negative) / 2
+    """
+    f, p = _checked_size(x, x0, size, activation, parameters)
+    arguments.check_same_shape("positive", positive, "x", x)
+    if negative is not None:
+        arguments.check_same_shape("negative", negative, "x", x)
+    halves: tuple[Tensor, Tensor] = torch.ops.relprop.signed_reveal_cancel(
+        positive, negative, x, x0, size, f.code, p
+    )
+    return halves
+
+
+def reveal_cancel_size(
+    x: Tensor, x0: Tensor, size: Tensor, *, activation: str, parameters: Sequence[float] = ()
+) -> Tensor:
+    """How large an activation's difference is in its parts: ``y+ - y-`` of `reveal_cancel_parts`.
+
+    ::
+
+        P, N = (x - x0 ± size) / 2
+        y+, y- = reveal_cancel_parts(P, N, x0, x)
+
+    Args:
+        x: what f was applied to, any shape.
+        x0: what f was applied to in the baseline; shaped like x, or with size 1 in place of the
+            first dimension.
+        size: ``P - N``, not negative; shaped like x.
+        activation: ``f``, by its name in `ACTIVATIONS`.
+        parameters: of ``f``; missing ones take their defaults.
+
+    Returns:
+        ``y+ - y-``, with x's shape, dtype and memory format.
+
+    Raises:
+        TypeError, ValueError: if the arguments do not fit together.
+
+    Equivalent to::
+
+        P, N = ((x - x0 + size) / 2).clamp(min=0), ((x - x0 - size) / 2).clamp(max=0)
+        y_positive, y_negative = reveal_cancel_parts(P, N, x0, x, activation=...)
+        y_positive - y_negative
+    """
+    f, p = _checked_size(x, x0, size, activation, parameters)
+    size_of_y: Tensor = torch.ops.relprop.reveal_cancel_size(x, x0, size, f.code, p)
+    return size_of_y
+
+
+def _checked_size(
+    x: Tensor, x0: Tensor, size: Tensor, activation: str, parameters: Sequence[float]
+) -> tuple[Activation, list[float]]:
+    arguments.check_floating("x", x)
+    arguments.check_baseline(x0, x)
+    arguments.check_same_shape("size", size, "x", x)
+    return arguments.activation_of(activation, parameters)
+
+
 def _checked(
     P: Tensor,
     N: Tensor,

@@ -106,6 +106,35 @@ def reveal_cancel_parts(
 
 
 @torch.no_grad()
+def signed_reveal_cancel(
+    positive: Tensor,
+    negative: Tensor | None,
+    x: Tensor,
+    x0: Tensor,
+    size: Tensor,
+    activation: int,
+    parameters: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    """``u, v = (m+ ± m-) / 2`` of `reveal_cancel`, with ``P, N = (x - x0 ± size) / 2``."""
+    m = _accumulate(positive)
+    other = m if negative is None else _accumulate(negative)
+    a, r = _accumulate(x), _accumulate(x0)
+    P, N = _parts(a, r, size)
+    rising, falling = reveal_cancel(m, other, P, N, r, a, activation, parameters)
+    return _like(x, (rising + falling) / 2), _like(x, (rising - falling) / 2)
+
+
+@torch.no_grad()
+def reveal_cancel_size(
+    x: Tensor, x0: Tensor, size: Tensor, activation: int, parameters: Sequence[float]
+) -> Tensor:
+    """``y+ - y-`` of `reveal_cancel_parts`, with ``P, N = (x - x0 ± size) / 2``."""
+    a, r = _accumulate(x), _accumulate(x0)
+    rise, fall = reveal_cancel_parts(*_parts(a, r, size), r, a, activation, parameters)
+    return _like(x, rise - fall)
+
+
+@torch.no_grad()
 def max_pool_winner(
     multiplier: Tensor,
     x: Tensor,
@@ -199,6 +228,12 @@ def _winner(
     m_x.scatter_add_(2, i, torch.where(at_i != 0, m * at_i, 0))
     m_x.scatter_add_(2, j, torch.where(at_j != 0, m * at_j, 0))
     return _like(x, m_x.reshape(x.shape))
+
+
+def _parts(x: Tensor, x0: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """P and N; rounding may leave one that is 0 with the sign of the other."""
+    total, size = x - x0, _accumulate(size)
+    return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
 
 def _accumulate(t: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from relprop import ops
@@ -17,6 +18,7 @@ from relprop.graph.nonlinear import Cat, Product, Sum
 from relprop.rules.deeplift.multiplier import (
     DifferenceContext,
     DifferenceRule,
+    Halves,
     Multiplier,
     Parts,
     scaled_parts,
@@ -67,6 +69,16 @@ class Linear(DifferenceRule):
         # Rounding may leave a part that is 0 with the sign of the other.
         return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
+    def has_size(self, node: LinearMap, context: DifferenceContext) -> bool:
+        """A convolution: one product instead of two."""
+        return isinstance(node, Convolution)
+
+    def size(self, node: LinearMap, context: DifferenceContext) -> Tensor:
+        """`|W| |d|`."""
+        d, run = context.difference(node.inputs[0]), context.x
+        assert node.weight is not None
+        return node.apply(run, d.abs_(), run.constants.derive(node.weight, magnitude))
+
     def backward(
         self, node: LinearMap, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
@@ -74,26 +86,15 @@ class Linear(DifferenceRule):
         run = context.x
         assert node.weight is not None
         shape, weight = run.shapes[node.inputs[0]], run.constants[node.weight]
-        if m.negative is None:
-            return (Multiplier(node.transpose(run, m.positive, shape, weight)),)
+        u, v = m.halves()
+        if v is None:
+            return (Multiplier(node.transpose(run, u, shape, weight)),)
         d = context.difference(node.inputs[0])
         if _reads_weight_once(node, d):
             return (Multiplier(ops.signed_linear_backward(m.positive, m.negative, d, weight)),)
         absolute = run.constants.derive(node.weight, magnitude)
-        if isinstance(node, Convolution):
-            u, v = ops.signed_convolution_backward(
-                m.positive,
-                m.negative,
-                weight,
-                absolute,
-                input_size=node.bordered_size(shape),
-                **_geometry(node),
-            )
-            pair = Multiplier(u, v).each(lambda t: node.without_border(t, shape))
-            return (Multiplier(pair.along(d)),)
-        u, v = (m.positive + m.negative) / 2, (m.positive - m.negative) / 2
-        size = node.transpose(run, v, shape, absolute)
-        return (Multiplier(node.transpose(run, u, shape, weight) + d.sign() * size),)
+        parts = node.transpose(run, u, shape, weight), node.transpose(run, v, shape, absolute)
+        return (Multiplier(Halves(*parts).along(d)),)
 
 
 class Through(DifferenceRule):
@@ -109,6 +110,14 @@ class Through(DifferenceRule):
         """Each part goes the same way."""
         P, N = context.parts(node.inputs[0])
         return node.apply(context.x, P, None), node.apply(context.x, N, None)
+
+    def has_size(self, node: Fixed, context: DifferenceContext) -> bool:
+        """If the input has."""
+        return context.has_size(node.inputs[0])
+
+    def size(self, node: Fixed, context: DifferenceContext) -> Tensor:
+        """It goes the same way."""
+        return node.apply(context.x, context.size(node.inputs[0]), None)
 
     def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
         """Each multiplier goes the same way back."""
@@ -139,6 +148,15 @@ class Scale(DifferenceRule):
         w, parts = context.x.constant(node.weight), context.parts(node.inputs[0])
         return parts if w is None else scaled_parts(w, parts)
 
+    def has_size(self, node: Affine, context: DifferenceContext) -> bool:
+        """If the input has."""
+        return context.has_size(node.inputs[0])
+
+    def size(self, node: Affine, context: DifferenceContext) -> Tensor:
+        """`|w|` times that of the input."""
+        w, size = context.x.constant(node.weight), context.size(node.inputs[0])
+        return size if w is None else size * w.abs()
+
     def backward(
         self, node: Affine, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
@@ -163,6 +181,15 @@ class Add(DifferenceRule):
         b = scaled_parts(node.alpha, context.parts(node.inputs[1]))
         return a[0] + b[0], a[1] + b[1]
 
+    def has_size(self, node: Sum, context: DifferenceContext) -> bool:
+        """If one of the branches has."""
+        return any(map(context.has_size, node.inputs))
+
+    def size(self, node: Sum, context: DifferenceContext) -> Tensor:
+        """The branches', added."""
+        a, b = map(context.size, node.inputs)
+        return torch.add(a, b, alpha=abs(node.alpha))
+
     def backward(
         self, node: Sum, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier, ...]:
@@ -185,6 +212,14 @@ class Part(DifferenceRule):
         """The parts side by side."""
         P, N = zip(*(context.parts(value) for value in node.inputs), strict=True)
         return node.compute(context.x, *P), node.compute(context.x, *N)
+
+    def has_size(self, node: Cat, context: DifferenceContext) -> bool:
+        """If one of the parts has."""
+        return any(map(context.has_size, node.inputs))
+
+    def size(self, node: Cat, context: DifferenceContext) -> Tensor:
+        """The parts', side by side."""
+        return node.compute(context.x, *map(context.size, node.inputs))
 
     def backward(
         self, node: Cat, context: DifferenceContext, m: Multiplier
@@ -233,7 +268,7 @@ class Midpoint(DifferenceRule):
         """`m_a = m (b + b0) / 2`, `m_b = m (a + a0) / 2`, m that of the term's sign."""
         a, b = self._middle(node, context)
         shapes = [context.x.shapes[value] for value in node.inputs]
-        if m.negative is None:
+        if m.single:
             m_a, m_b = m.positive, m.positive
         else:
             d_a, d_b = (context.difference(value) for value in node.inputs)
