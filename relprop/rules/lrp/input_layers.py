@@ -13,7 +13,14 @@ from relprop.errors import InvalidInputError
 from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.rules.lrp.relevance import LrpContext, Relevance
-from relprop.rules.lrp.weighted import Bound, Settings, WeightedRule, positive, spread
+from relprop.rules.lrp.weighted import (
+    Bound,
+    LinearRule,
+    Settings,
+    WeightedRule,
+    positive,
+    spread,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -79,7 +86,7 @@ class ZBox(WeightedRule):
         return (Relevance(amount=amount if rest is None else amount + rest),)
 
 
-class Flat(WeightedRule):
+class Flat(LinearRule):
     """`R_i = sum_j R_j / n_j`, the same for all n_j inputs of a neuron (Lapuschkin et al. 2019).
 
     Neither weights, nor bias, nor stabilizer have a part in it.

@@ -170,8 +170,9 @@ class Gamma(WeightedRule):
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """2F + 1B for x known to be >= 0 and a ReLU above, else 2F + 2B; twice for signed x."""
         z, b = context[node.output], self.bias_of(node, context)
-        if b is None and node.bias is not None:
-            z = z - node.broadcast(context.run.constants[node.bias], z.dim())
+        left_out = context.run.constant(node.bias) if b is None else None
+        if left_out is not None:
+            z = z - node.broadcast(left_out, z.dim())
         z_p = _Contributions(node, context, positive, negative).forward(
             None if b is None else positive(b)
         )
@@ -181,8 +182,10 @@ class Gamma(WeightedRule):
         s = self.ratio(node, context, R, denominator=d)
         larger, smaller = _Tilted(positive, self.gamma), _Tilted(negative, self.gamma)
         c = _Contributions(node, context, larger, smaller).transpose(torch.where(up, s, 0))
-        # No relevance arrives below a ReLU that is off, unless it arrives in amounts.
-        if R.amount is not None or R.activation is None or R.activation.name != "relu":
+        # No relevance arrives below a ReLU that is off, unless it arrives in amounts; and one that
+        # is on has z >= 0, unless z is without the bias.
+        under_relu = R.activation is not None and R.activation.name == "relu"
+        if left_out is not None or R.amount is not None or not under_relu:
             c = c + _Contributions(node, context, smaller, larger).transpose(torch.where(up, 0, s))
         if b is not None and self.settles(context):
             b = torch.where(

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from relprop import ops
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap, MatrixProduct
+from relprop.graph.linear import WEIGHTED, Affine, LinearMap, MatrixProduct
 from relprop.graph.node import Node
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
@@ -62,9 +62,43 @@ class Settings:
     max_pool: str = "winner"
 
 
+@dataclass(frozen=True)
+class LinearRule:
+    """A rule of linear maps with a weight, as a user declares it.
+
+    Attributes:
+        nodes: the types of node that such a rule can be for.
+    """
+
+    nodes: ClassVar[tuple[type[Node], ...]] = (*WEIGHTED, Affine)
+
+    @property
+    def takes_activation(self) -> bool:
+        """Whether the rule can take relevance that still has an activation function on it."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """The rule's name in tables."""
+        return type(self).__name__.lower()
+
+    @property
+    def reads_whole_output(self) -> bool:
+        """Whether the rule reads the layer's output where no relevance arrives, too."""
+        return False
+
+    def fits(self, node: Node) -> bool:
+        """Linear maps with a weight."""
+        return isinstance(node, LinearMap) and node.weight is not None
+
+    def placed(self, node: Node, settings: Settings) -> Self:
+        """The rule for this node: there is nothing to set."""
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
-class WeightedRule:
-    """A rule of linear maps, as a user declares it; None stands for what `LRP` was told.
+class WeightedRule(LinearRule):
+    """A rule that divides by what a neuron's inputs bring; None stands for what `LRP` was told.
 
     Attributes:
         stabilizer: of the rule's divisions: a number to add, or a `Stabilizer`.
@@ -81,28 +115,14 @@ class WeightedRule:
         as_stabilizer("stabilizer", self.stabilizer)
 
     @property
-    def takes_activation(self) -> bool:
-        """Whether the rule can take relevance that still has an activation function on it."""
-        return True
-
-    @property
-    def name(self) -> str:
-        """The rule's name in tables."""
-        return type(self).__name__.lower()
-
-    @property
     def division(self) -> Stabilizer:
         """The stabilizer, whichever way it was given."""
         return as_stabilizer("stabilizer", self.stabilizer)
 
     @property
     def reads_whole_output(self) -> bool:
-        """Whether the rule reads the layer's output where no relevance arrives, too."""
+        """For the mean over it, if the stabilizer is relative."""
         return self.division.kind == "relative"
-
-    def fits(self, node: Node) -> bool:
-        """Linear maps with a weight."""
-        return isinstance(node, LinearMap) and node.weight is not None
 
     def placed(self, node: Node, settings: Settings) -> Self:
         """The rule for this node, with the user's settings where the declaration has none."""
