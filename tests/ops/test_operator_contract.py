@@ -40,6 +40,8 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
             x0, x0 + x, relu, [],
         ),
         "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, None, relu, []),
+        "signed_reveal_cancel": (random(batch, 3, 6, 8), None, x, x0, (x - x0).abs(), relu, []),
+        "reveal_cancel_size": (x, x0, (x - x0).abs(), relu, []),
         "signed_linear": (random(batch, 8), random(5, 8)),
         "signed_linear_backward": (
             random(batch, 5), random(batch, 5), random(batch, 8), random(5, 8),

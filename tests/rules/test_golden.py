@@ -87,6 +87,17 @@ def without_limits(
     )
 
 
+def signed_without_limits(
+    positive: Tensor, negative: Tensor | None, x: Tensor, x0: Tensor, size: Tensor, **function: Any
+) -> tuple[Tensor, Tensor]:
+    """The same between two convolutions, where a part that is 0 may have been left by rounding."""
+    P, N = (x - x0 + size) / 2, (x - x0 - size) / 2
+    P, N = torch.where(P > 1e-12, P, 0), torch.where(N < -1e-12, N, 0)
+    other = positive if negative is None else negative
+    rising, falling = without_limits(positive, other, P, N, x0, x, **function)
+    return (rising + falling) / 2, (rising - falling) / 2
+
+
 @functools.cache
 def both_ways(key: str) -> tuple[Tensor, Tensor]:
     """Our contributions for a case, with the limits for parts that are 0, and without them."""
@@ -98,6 +109,7 @@ def both_ways(key: str) -> tuple[Tensor, Tensor]:
     got = method.attribute(x, baselines=x0, target=case["task"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relprop.ops, "reveal_cancel", without_limits)
+        patch.setattr(relprop.ops, "signed_reveal_cancel", signed_without_limits)
         return got, method.attribute(x, baselines=x0, target=case["task"])
 
 
