@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from benchmarks.cost.networks import HIGH, LOW, Subject
+from benchmarks.cost.networks import HIGH, LOW
 
-Explain = Callable[[], Any]
-"""One explanation, of a subject that it has been prepared for."""
+Explain = Callable[[Tensor, Tensor], Tensor]
+"""One explanation: of inputs, (N, 3, H, W), for one class each, (N,); in the inputs' shape."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,20 @@ class Method:
     passes: Passes
     baseline: bool = False
 
-    def prepare(self, subject: Subject) -> Explain:
-        """Everything but the explanation: the model is captured at the first of them."""
-        attributor, (x, target) = self.make(subject.model), (subject.x, subject.target)
+    @property
+    def computes(self) -> str:
+        """Which result it gives: its own; peers name one of ours."""
+        return self.name
+
+    def prepare(self, model: nn.Module) -> Explain:
+        """What explains the model, which is captured at the first explanation."""
+        attributor = self.make(model)
         if self.baseline:
-            x0 = torch.zeros_like(x[:1])
-            return lambda: attributor.attribute(x, baselines=x0, target=target)
-        return lambda: attributor.attribute(x, target=target)
+            return lambda x, target: attributor.attribute(x, torch.zeros_like(x[:1]), target)
+        return lambda x, target: attributor.attribute(x, target)
 
 
-GRADIENT = Passes(ONCE, ONCE, ONCE)
+PLAIN = Passes(ONCE, ONCE, ONCE)
 TWICE = Calls(2, 2)
 ZPLUS = Calls(2, 1)
 # (x - h) W^T s + (h - l) W+^T s; what the bounds bring to z does not depend on x.
@@ -82,7 +86,7 @@ METHODS: tuple[Method, ...] = (
         "LRP epsilon",
         lambda model: relprop.LRP(model, "epsilon"),
         Goal(time=1.0, memory=1.0),
-        GRADIENT,
+        PLAIN,
     ),
     Method(
         "LRP epsilon_plus",
@@ -119,7 +123,7 @@ METHODS: tuple[Method, ...] = (
         "DeepLIFT Rescale",
         lambda model: relprop.DeepLift(model, "rescale"),
         Goal(time=1.0, memory=1.0),
-        GRADIENT,
+        PLAIN,
         baseline=True,
     ),
     Method(
@@ -137,13 +141,13 @@ AGAINST_PEERS = Goal(time=3.0, memory=3.0)
 """How many times what we take the fastest peer, and the leanest one, should take at least."""
 
 
-def gradient(subject: Subject) -> Explain:
+def gradient(model: nn.Module) -> Explain:
     """The unit: one forward pass, one pass back to the input."""
-    model, target = subject.model, subject.target[:, None]
 
-    def explain() -> Tensor:
-        x = subject.x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(model(x).gather(1, target).sum(), x)
+    def explain(x: Tensor, target: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        scores = model(x).gather(1, target[:, None])
+        (found,) = torch.autograd.grad(scores.sum(), x)
         return found
 
     return explain

@@ -50,7 +50,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model with frozen parameters, inputs (N, 3, H, W), and the likeliest class of each, (N,)."""
+    """A model with frozen parameters, inputs (N, 3, H, W), and their likeliest classes, (N,)."""
 
     model: nn.Module
     x: Tensor

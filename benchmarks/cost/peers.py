@@ -11,15 +11,20 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.cost.methods import Explain
-from benchmarks.cost.networks import HIGH, LOW, Subject, torchvision_models
+from benchmarks.cost.networks import HIGH, LOW, torchvision_models
 
 EPSILON = 1e-6
+BOX = {"low": torch.full((1, 1, 1, 1), LOW), "high": torch.full((1, 1, 1, 1), HIGH)}
+
+Composite = Callable[[list[Any]], Any]
+"""Makes one of zennit's composites, with these canonizers."""
 
 
 @dataclass(frozen=True)
@@ -30,61 +35,62 @@ class Peer:
         name: of the package and its method.
         package: what has to be installed.
         computes: the name of ours that gives the same.
-        prepare: everything but the explanation; it imports the package.
+        prepare: what explains a model; it imports the package.
     """
 
     name: str
     package: str
     computes: str
-    prepare: Callable[[Subject], Explain]
+    prepare: Callable[[nn.Module], Explain]
 
 
-def own_copy(subject: Subject) -> Subject:
-    """The subject with a model that may be changed, as long as no weight is written to."""
-    tensors = (*subject.model.parameters(), *subject.model.buffers())
+def own_copy(model: nn.Module) -> nn.Module:
+    """A model that may be changed, as long as no weight is written to."""
+    tensors = (*model.parameters(), *model.buffers())
     shared: dict[int, Any] = {
         id(t): nn.Parameter(t.detach(), requires_grad=False)
         if isinstance(t, nn.Parameter)
         else t.detach()
         for t in tensors
     }
-    return Subject(copy.deepcopy(subject.model, shared), subject.x, subject.target)
+    return copy.deepcopy(model, shared)
 
 
-def by_captum(method: str, *, baseline: bool = False) -> Callable[[Subject], Explain]:
+def by_captum(method: str, *, baseline: bool = False) -> Callable[[nn.Module], Explain]:
     """captum sets hooks and takes them away at every explanation; it offers nothing else."""
 
-    def prepare(subject: Subject) -> Explain:
+    def prepare(model: nn.Module) -> Explain:
         import captum.attr
 
-        own = own_copy(subject)
-        attributor = getattr(captum.attr, method)(own.model)
-        options: dict[str, Any] = {"baselines": torch.zeros_like(own.x[:1])} if baseline else {}
+        attributor = getattr(captum.attr, method)(own_copy(model))
 
-        def explain() -> Tensor:
+        def explain(x: Tensor, target: Tensor) -> Tensor:
+            options = {"baselines": torch.zeros_like(x[:1])} if baseline else {}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it warns of its own hooks, every time
-                found: Tensor = attributor.attribute(own.x, target=own.target, **options)
-            return found
+                found: Tensor = attributor.attribute(x, target=target, **options)
+            return found.detach()
 
         return explain
 
     return prepare
 
 
-def by_zennit(composite: Callable[[list[Any], Subject], Any]) -> Callable[[Subject], Explain]:
+def by_zennit(composite: Composite) -> Callable[[nn.Module], Explain]:
     """zennit's hooks stay where they are from the first explanation to the last."""
 
-    def prepare(subject: Subject) -> Explain:
-        own = own_copy(subject)
-        composite(canonizers(own.model), own).register(own.model)
-        target = own.target[:, None]
+    def prepare(model: nn.Module) -> Explain:
+        own = own_copy(model)
+        composite(canonizers(own)).register(own)
+        for norm in own.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.eps = 0.0  # merged, it would otherwise go on dividing by sqrt(1 + eps)
 
-        def explain() -> Tensor:
-            x = own.x.detach().requires_grad_()
-            y = own.model(x)
-            scores = y.detach().gather(1, target)
-            seed = torch.zeros_like(y).scatter_(1, target, scores)
+        def explain(x: Tensor, target: Tensor) -> Tensor:
+            x = x.detach().requires_grad_()
+            y = own(x)
+            scores = y.detach().gather(1, target[:, None])
+            seed = torch.zeros_like(y).scatter_(1, target[:, None], scores)
             (found,) = torch.autograd.grad(y, x, seed)
             return found
 
@@ -111,16 +117,15 @@ def batch_norms(model: nn.Module) -> list[tuple[list[str], str]]:
         for name, module in model.named_modules()
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
     ]
-    pairs = zip(layers, layers[1:], strict=False)
     return [
         ([before], name)
-        for (before, layer), (name, norm) in pairs
+        for (before, layer), (name, norm) in pairwise(layers)
         if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     ]
 
 
 def _sum_of_branches(_: str, module: nn.Module) -> dict[str, Any] | None:
-    """For a block of EfficientNet: the module of zennit's that adds the branches in place of `+`."""
+    """For a block of EfficientNet: a module of zennit's to add the branches, in place of `+`."""
     from zennit.layer import Sum
 
     if type(module).__name__ != "MBConvBlock":
@@ -137,23 +142,18 @@ def _sum_of_branches(_: str, module: nn.Module) -> dict[str, Any] | None:
     return {"forward": forward, "id_skip": False, "canonizer_sum": total}
 
 
-def _named(name: str, **options: Any) -> Callable[[list[Any], Subject], Any]:
+def _named(name: str, **options: Any) -> Composite:
     """A composite of zennit's, by its name."""
 
-    def make(canonizers: list[Any], subject: Subject) -> Any:
+    def make(canonizers: list[Any]) -> Any:
         from zennit import composites
 
-        bounds = _bounds(subject) if "box" in options else {}
-        return getattr(composites, name)(canonizers=canonizers, **bounds)
+        return getattr(composites, name)(canonizers=canonizers, **options)
 
     return make
 
 
-def _bounds(subject: Subject) -> dict[str, Tensor]:
-    return {"low": torch.full_like(subject.x, LOW), "high": torch.full_like(subject.x, HIGH)}
-
-
-def _epsilon(canonizers: list[Any], _: Subject) -> Any:
+def _epsilon(canonizers: list[Any]) -> Any:
     from zennit import rules, types
     from zennit.composites import LayerMapComposite, layer_map_base
 
@@ -161,12 +161,12 @@ def _epsilon(canonizers: list[Any], _: Subject) -> Any:
     return LayerMapComposite(layers, canonizers=canonizers)
 
 
-def _deep_taylor(canonizers: list[Any], subject: Subject) -> Any:
+def _deep_taylor(canonizers: list[Any]) -> Any:
     from zennit import rules, types
     from zennit.composites import SpecialFirstLayerMapComposite, layer_map_base
 
     layers = [*layer_map_base(), (types.Linear, rules.ZPlus(zero_params="bias"))]
-    first = [(types.Convolution, rules.ZBox(**_bounds(subject), zero_params="bias"))]
+    first = [(types.Convolution, rules.ZBox(**BOX, zero_params="bias"))]
     return SpecialFirstLayerMapComposite(layers, first, canonizers=canonizers)
 
 
@@ -190,7 +190,7 @@ PEERS: tuple[Peer, ...] = (
         "zennit EpsilonGammaBox",
         "zennit",
         "LRP epsilon_gamma_box",
-        by_zennit(_named("EpsilonGammaBox", box=True)),
+        by_zennit(_named("EpsilonGammaBox", **BOX)),
     ),
     Peer("zennit ZPlus and ZBox", "zennit", "deep Taylor", by_zennit(_deep_taylor)),
     Peer(
