@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -75,16 +76,18 @@ class Progress:
     """Steps on a line that terminals show, each with what is being worked at."""
 
     def __init__(self, line: ProgressLine) -> None:
-        self.line, self.step, self.title = line, 0, ""
+        self.line, self.step, self.title, self.begun = line, 0, "", 0.0
 
     def begin(self, title: str) -> None:
-        """The next step, by its title; a line is printed where there is no terminal."""
-        self.title = title
+        """The next step, by its title."""
+        self.title, self.begun = title, time.monotonic()
         self.say("")
 
     def end(self) -> None:
-        """Of a step."""
+        """Of a step: it is printed, which stays, and is seen without a terminal, too."""
         self.step += 1
+        with self.line.aside():
+            click.echo(f"{self.title}: done in {time.monotonic() - self.begun:.0f} s", err=True)
 
     def say(self, doing: str) -> None:
         """What the step is at."""
@@ -117,6 +120,7 @@ def _require_right(check: bool, chosen: Any, names: Any, progress: Progress) -> 
         correctness.require(chosen, [BY_NAME[name] for name in names or BY_NAME], progress.say)
     except correctness.Red as red:
         raise Refusal(str(red)) from None
+    progress.end()
 
 
 def _write(part: str, measured: list[dict[str, Any]], output: Path) -> None:
@@ -178,9 +182,7 @@ def memory_command(
 def operators(full: bool, names: Any, rounds: int | None, check: bool, output: Path) -> None:
     """Time of each operator, of its reference, and of its limit."""
     with _progress(1 + check) as progress:
-        if check:
-            _require_right(check, (), (), progress)
-            progress.end()
+        _require_right(check, (), (), progress)
         progress.begin("operators")
         count = rounds or (3 if full else 1) * operator_timing.ROUNDS
         try:
@@ -189,6 +191,7 @@ def operators(full: bool, names: Any, rounds: int | None, check: bool, output: P
             )
         except Ended as ended:
             raise Refusal(f"the operators could not be timed: {ended}") from None
+        progress.end()
     _write("operators", measured, output)
 
 

@@ -79,7 +79,8 @@ def time_operator(operator: Operator, shape: Shape, rounds: int) -> OperatorTimi
         bytes_moved(arguments, results) / 1e6,
     )
     limit = LIMITS[operator.limit](arguments, results)
-    compiled = torch.compile(operator.plain)
+    torch.compiler.reset()  # else, after some recompilations, it would run uncompiled
+    compiled = torch.compile(operator.plain, dynamic=False)
     calls: dict[str, Callable[[], Any]] = {
         LIMIT: torch.enable_grad()(limit),
         "relprop": lambda: operator.call(arguments),
