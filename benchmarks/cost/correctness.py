@@ -17,7 +17,7 @@ from benchmarks.cost.operators import OPERATORS, Operator
 from relprop.cli.loading import first_line
 
 PIXELS = 64
-SUMS = 1e-6
+SUMS = 1e-10
 """By how much a sum may be off in float64, relative to the largest that enters it."""
 AGREEMENT = 1e-4
 """By how much a kernel may be off its reference in float32, relative to the largest value."""
