@@ -142,6 +142,7 @@ def methods(
             progress.begin(str(case))
             arguments = (case, tuple(names or BY_NAME), extent.seconds, rounds or 0, peers)
             measured.append(_timed(case, arguments, progress.say))
+            results.save("methods", measured, output)
             progress.end()
     _write("methods", measured, output)
 
@@ -166,6 +167,7 @@ def memory_command(
             progress.begin(str(case))
             found = memory.measure(case, names or tuple(BY_NAME), peers, progress.say)
             measured += [one.as_dict() for one in found]
+            results.save("memory", measured, output)
             progress.end()
     _write("memory", measured, output)
 
@@ -209,6 +211,7 @@ def scaling_command(
         for case in cases:
             progress.begin(str(case))
             measured.append(scaling.measure(case, scale, forecast, progress.say))
+            results.save("scaling", measured, output)
             progress.end()
     _write("scaling", measured, output)
 

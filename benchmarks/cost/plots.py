@@ -18,6 +18,7 @@ from benchmarks.cost.timing import GRADIENT, ratio
 
 OURS, OTHERS, GOAL = "#c1432e", "#8a97a6", "black"
 COLUMNS = 3
+"""Panels side by side, at most."""
 PALETTE = ("#444444", "#c1432e", "#2e6fc1", "#3a8f4d", "#b07d12", "#7a4fa3", "#1b9e9e", "#a33a6b")
 MARKERS = {1: "o", 2: "s"}
 """By threads."""
@@ -26,9 +27,10 @@ MARKERS = {1: "o", 2: "s"}
 def methods(measured: list[dict[str, Any]]) -> Figure:
     """A panel a case: what each of ours and the fastest peer take, and the goal."""
     good = [timing for timing in measured if not timing["failure"]]
-    rows = max(1, -(-len(good) // COLUMNS))
-    drawing = Figure(figsize=(4.6 * COLUMNS, 0.8 + 3.4 * rows), layout="constrained")
-    axes = drawing.subplots(rows, COLUMNS, squeeze=False, sharey=True)
+    columns = min(COLUMNS, max(1, len(good)))
+    rows = max(1, -(-len(good) // columns))
+    drawing = Figure(figsize=(2 + 4.2 * columns, 0.8 + 3.4 * rows), layout="constrained")
+    axes = drawing.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, timing in zip(axes.flat, good, strict=False):
         _bars(axis, timing)
     for axis in axes.flat[len(good) :]:

@@ -69,12 +69,18 @@ def facts() -> dict[str, str]:
     return found
 
 
-def write(part: str, measured: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write one part, and the page of all parts in the folder anew; which files these are."""
+def save(part: str, measured: list[dict[str, Any]], folder: Path) -> Path:
+    """Write what has been measured of one part so far, and say to which file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{part}.json"
     content = {"facts": facts(), "measured": measured}
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+def write(part: str, measured: list[dict[str, Any]], folder: Path) -> list[Path]:
+    """Write one part, and the page of all parts in the folder anew; which files these are."""
+    file = save(part, measured, folder)
     page = folder / PAGE
     page.write_text(markdown(load(folder)), encoding="utf-8")
     drawn = []
