@@ -10,6 +10,9 @@ VENV_FLAGS ?=
 TORCH ?= torch==2.13.0
 OUTPUT ?= explanations
 DIGITS ?= benchmarks/results/mnist_digits
+COST ?= benchmarks/results/cost
+# What is measured of whole networks.
+COST_PARTS := methods memory scaling
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
 PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(TIMM)
@@ -27,10 +30,10 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build cuda gpu picture digits peers clean
+.PHONY: help demo test lint format build cuda gpu picture digits peers bench bench-full clean
 
 help:  ## list the words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo-installed  ## explain two photographs with a trained network; pictures go to OUTPUT=explanations
 	$(BIN)/relprop demo --output $(OUTPUT)
@@ -68,6 +71,14 @@ digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; result
 peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare DeepLIFT with other packages; the table goes to docs/deeplift-peers.md
 	$(PIP) $(DEEPLIFT_PEERS)
 	$(BIN)/python benchmarks/compare_deeplift.py --output docs/deeplift-peers.md
+
+bench: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## measure what explanations cost, in minutes; results go to COST; ARGS="--network VGG16"
+	$(BIN)/python -m benchmarks.cost operators --output $(COST)
+	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --output $(COST) $(ARGS) || exit; done
+
+bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with all networks, sizes and threads, which takes hours
+	$(BIN)/python -m benchmarks.cost operators --full --output $(COST)
+	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --full --output $(COST) $(ARGS) || exit; done
 
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
