@@ -19,7 +19,7 @@ TIMM ?= timm==1.0.31 huggingface_hub==0.27.1 safetensors pyyaml requests urllib3
 # What DeepLIFT is compared with besides. These may bring what they need: the torch that is there will do.
 DEEPLIFT_PEERS ?= shap==0.51.0 tangermeme==1.6.0
 # Whose metric erases pictures, and what it cannot be imported without besides the groups of packages below.
-QUANTUS ?= quantus==0.6.0 cachetools==8.0.1 opencv-python-headless==5.0.0.93 pandas==3.1.1 python-dateutil==4.0.0 \
+QUANTUS ?= quantus==0.6.0 opencv-python-headless==5.0.0.93 pandas==3.1.1 python-dateutil==4.0.0 \
 	scikit-learn==1.9.1 joblib==1.6.0 threadpoolctl==3.8.0 cloudpickle==3.1.2 narwhals==2.29.0 tqdm==4.70.1
 
 BIN := $(VENV)/bin
@@ -39,7 +39,7 @@ help:  ## list the words
 demo: $(VENV)/.demo-installed  ## explain two photographs with a trained network; pictures go to OUTPUT=explanations
 	$(BIN)/relprop demo --output $(OUTPUT)
 
-test: $(VENV)/.test-installed $(VENV)/.peers-installed  ## run the tests; ARGS="-k pool" picks some
+test: $(VENV)/.test-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## run the tests; ARGS="-k pool" picks some
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## check style and types

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.pixel_flipping.curves import Curves
 from relprop.baselines import blur
+from relprop.cli.loading import first_line
 from relprop.cli.zoo import MissingPackageError
 from relprop.errors import InvalidInputError
 
@@ -50,16 +51,15 @@ def quantus() -> Any:
     One of them imports torchvision, which may not match the torch that is there.
 
     Raises:
-        MissingPackageError: it is not installed, or something that it needs is not.
+        MissingPackageError: it is not installed, or without something that it needs.
     """
     hidden = [name for name in EXPLAINERS if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # a module that is None cannot be found
     try:
         return importlib.import_module("quantus")
-    except ModuleNotFoundError as missing:
+    except ImportError as fault:
         raise MissingPackageError(
-            f"this needs {missing.name}, which is not installed: run make flipping, or see QUANTUS "
-            "in the Makefile"
+            f"this needs quantus, which cannot be imported ({first_line(fault)}): run make flipping"
         ) from None
     finally:
         for name in hidden:

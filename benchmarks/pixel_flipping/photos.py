@@ -33,8 +33,7 @@ def load_photos(preprocessing: Preprocessing) -> Photos:
     paths = sorted(folder.glob("imagenet_*")) if folder else []
     if not paths:
         raise MissingPackageError(
-            "this needs the photographs of foolbox, which are not installed: "
-            "pip install --no-deps foolbox==3.3.4"
+            "this needs the photographs of foolbox, which are not installed: run make flipping"
         )
     crops = [preprocessing.crop(read_picture(path)) for path in paths]
     return Photos(
