@@ -31,8 +31,8 @@ def figure(outcomes: dict[str, Curves], share: float) -> Figure:
     for name in outcomes:
         families.setdefault(METHODS[name].family, []).append(name)
     references = families.pop(REFERENCE)
-    drawing = Figure(figsize=(4.2 * len(families), 8.4), layout="constrained")
-    axes = drawing.subplots(len(SCORES), len(families), sharex=True, sharey="row", squeeze=False)
+    drawing = Figure(figsize=(4.2 * len(families), 11), layout="constrained")
+    axes = drawing.subplots(len(SCORES), len(families), sharey="row", squeeze=False)
     for row, score in zip(axes, SCORES, strict=True):
         for axis, (family, names) in zip(row, families.items(), strict=True):
             _panel(axis, score, {name: outcomes[name] for name in references}, share)
@@ -41,9 +41,6 @@ def figure(outcomes: dict[str, Curves], share: float) -> Figure:
             if score == SCORES[0]:
                 axis.set_title(family, weight="bold")
         row[0].set_ylabel(TITLES[score])
-        row[0].set_xlim(0, share)
-    for axis in axes[-1]:
-        axis.set_xlabel("share of the photo erased, most relevant regions first")
     drawing.suptitle(
         "The sooner a curve falls, the better the method found what matters",
         fontsize=13,
@@ -70,6 +67,8 @@ def _panel(
             linewidth=1.7,
             **style,
         )
+    axis.set_xlim(0, share)
+    axis.set_xlabel("share of the photo erased, most relevant first")
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid(linewidth=0.4, alpha=0.6)
     axis.spines[["top", "right"]].set_visible(False)
@@ -86,5 +85,6 @@ def _legend(axis: Axes) -> None:
         title_fontsize=8,
         fontsize=8,
         frameon=False,
-        loc="upper right",
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),  # below the panel: the curves leave no room in it
     )

@@ -30,7 +30,7 @@ def write(
     files[0].write_text(markdown(outcomes, share, facts), encoding="utf-8")
     data = as_json(outcomes, share, facts)
     files[1].write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    drawing.figure(outcomes, share).savefig(files[2], dpi=130)
+    drawing.figure(outcomes, share).savefig(files[2], dpi=110)
     return files
 
 
@@ -62,7 +62,9 @@ def markdown(outcomes: dict[str, Curves], share: float, facts: dict[str, str]) -
             "",
             "Regions are large beside pixels, so this says which map points at the right places, "
             "not which is the sharpest. A method that is told the baseline that regions are "
-            "replaced by explains just this change, and has it easier than the rest.",
+            "replaced by explains just this change, and has it easier than the rest. Guided "
+            "backprop changes ReLUs; EfficientNet-Lite0 has ReLU6 instead, which leave it the "
+            "gradient.",
             "",
             "![Curves, by family of methods](curves.png)",
             "",
