@@ -62,20 +62,42 @@ inline RescaleOperands rescale_operands(const Tensor& multiplier, const Tensor& 
 
 struct RevealCancelOperands {
   Tensor positive, negative, P, N, x0;
+  OptionalTensor x;
   Tensor m_positive, m_negative;
 };
 
 inline RevealCancelOperands reveal_cancel_operands(const Tensor& positive, const Tensor& negative,
                                                    const Tensor& P, const Tensor& N,
-                                                   const Tensor& x0) {
+                                                   const Tensor& x0, const OptionalTensor& x) {
   RevealCancelOperands o;
   o.P = dense(P);
   o.N = laid_out_like(N, o.P);
   o.positive = laid_out_like(positive, o.P);
   o.negative = laid_out_like(negative, o.P);
   o.x0 = baseline_in_order_of(x0, o.P);
+  o.x = laid_out_like(x, o.P);
   o.m_positive = torch::stable::empty_like(o.P);
   o.m_negative = torch::stable::empty_like(o.P);
+  return o;
+}
+
+struct SignedRevealCancelOperands {
+  Tensor positive, negative, x, x0, size;
+  Tensor u, v;
+};
+
+inline SignedRevealCancelOperands signed_reveal_cancel_operands(const Tensor& positive,
+                                                                const OptionalTensor& negative,
+                                                                const Tensor& x, const Tensor& x0,
+                                                                const Tensor& size) {
+  SignedRevealCancelOperands o;
+  o.x = dense(x);
+  o.positive = laid_out_like(positive, o.x);
+  o.negative = negative ? laid_out_like(*negative, o.x) : o.positive;
+  o.x0 = baseline_in_order_of(x0, o.x);
+  o.size = laid_out_like(size, o.x);
+  o.u = torch::stable::empty_like(o.x);
+  o.v = torch::stable::empty_like(o.x);
   return o;
 }
 

@@ -76,26 +76,39 @@ struct Parts {
 //
 // as the mean of two slopes each. A slope is over the distance between the points as rounded: over
 // P itself, the slope of a relu would be off by as much as P was rounded when it was added to r. So
-// P and N times their slopes sum to f(r + P + N) - f(r) but for f's rounding, and for that of its
-// arguments times the slope.
+// P and N times their slopes sum to f(x) - f(r) but for f's rounding, and for that of its arguments
+// times the slope.
+//
+// x is r + P + N, as precisely as it is known: where it is much smaller than r, the sum has lost
+// it. For the same reason the points between are reckoned from the end of the way that is nearer:
+// the smaller of P and N is a step from r, and the last step to x, and neither is lost in rounding.
 //
 // Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope is
 // infinite, nothing can be said of P and N apart: both get the slope of Rescale, which leads from r
-// to r + P + N.
+// to x.
 template <typename F, typename T>
-RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T h) {
-  const T rP = r + P, rN = r + N, rPN = r + (P + N);
-  const T f_r = f.f(r), f_rP = f.f(rP), f_rN = f.f(rN), f_rPN = f.f(rPN);
+RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
+  const bool falls = P <= -N;
+  const T rP = falls ? r + P : x - N, rN = falls ? x - P : r + N;
+  const T f_r = f.f(r), f_rP = f.f(rP), f_rN = f.f(rN), f_x = f.f(x);
   const T positive =
-      slope_between(f, r, f_r, rP, f_rP, P, h) + slope_between(f, rN, f_rN, rPN, f_rPN, P, h);
+      slope_between(f, r, f_r, rP, f_rP, P, h) + slope_between(f, rN, f_rN, x, f_x, P, h);
   const T negative =
-      slope_between(f, r, f_r, rN, f_rN, N, h) + slope_between(f, rP, f_rP, rPN, f_rPN, N, h);
+      slope_between(f, r, f_r, rN, f_rN, N, h) + slope_between(f, rP, f_rP, x, f_x, N, h);
   if constexpr (!F::kEverywhere) {
     const bool apart = f.defined(rN, rP) && is_finite(positive) && is_finite(negative);
-    const T together = slope_between(f, r, f_r, rPN, f_rPN, P + N, h);
+    const T together = slope_between(f, r, f_r, x, f_x, x - r, h);
     if (!apart) return {together, together};
   }
   return {positive / T(2), negative / T(2)};
+}
+
+// A difference in its parts, from its total P + N and its size P - N; rounding may leave a part
+// that is 0 with the sign of the other.
+template <typename T>
+RELPROP_HD Parts<T> parts_of(T total, T size) {
+  const T P = (total + size) / T(2), N = (total - size) / T(2);
+  return {P > T(0) ? P : T(0), N < T(0) ? N : T(0)};
 }
 
 // amount * slope; nothing stays nothing where the slope is infinite.

@@ -8,17 +8,26 @@
 namespace relprop {
 namespace {
 
+// So many elements at a time get their x summed up, where it is not given.
+constexpr int64_t kBlock = 1024;
+
 template <typename T, typename F>
 RELPROP_CLONES static void reveal_cancel_loop(const T* __restrict positive,
                                               const T* __restrict negative, const T* __restrict P,
                                               const T* __restrict N, const T* __restrict r,
-                                              T* __restrict m_positive, T* __restrict m_negative,
-                                              int64_t count, F f, T h) {
+                                              const T* __restrict x, T* __restrict m_positive,
+                                              T* __restrict m_negative, int64_t count, F f, T h) {
   for (int64_t i = 0; i < count; ++i) {
-    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], h);
+    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], x[i], h);
     m_positive[i] = along_slope(positive[i], slopes.positive);
     m_negative[i] = along_slope(negative[i], slopes.negative);
   }
+}
+
+template <typename T>
+const T* sums(const T* P, const T* N, const T* r, int64_t count, T (&into)[kBlock]) {
+  for (int64_t i = 0; i < count; ++i) into[i] = r[i] + (P[i] + N[i]);
+  return into;
 }
 
 template <typename T, typename F>
@@ -27,14 +36,20 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T* negative = data_of<T>(o.negative);
   const T* P = data_of<T>(o.P);
   const T* N = data_of<T>(o.N);
+  const T* x = data_of<T>(o.x);
   T* m_positive = mutable_data_of<T>(o.m_positive);
   T* m_negative = mutable_data_of<T>(o.m_negative);
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.P.numel());
   torch::stable::parallel_for(0, o.P.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    baseline.for_each_run(begin, end, [&](int64_t i, int64_t count, const T* r) {
-      reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, m_positive + i,
-                         m_negative + i, count, f, h);
+    T sum[kBlock];
+    baseline.for_each_run(begin, end, [&](int64_t first, int64_t count, const T* r) {
+      for (int64_t done = 0; done < count; done += kBlock, r += kBlock) {
+        const int64_t i = first + done, block = std::min(kBlock, count - done);
+        const T* x_or_sum = x ? x + i : sums(P + i, N + i, r, block, sum);
+        reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x_or_sum, m_positive + i,
+                           m_negative + i, block, f, h);
+      }
     });
   });
 }
@@ -42,17 +57,17 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
 using TwoTensors = std::tuple<Tensor, Tensor>;
 
 TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const Tensor& P,
-                         const Tensor& N, const Tensor& x0, int64_t activation,
-                         const std::vector<double>& parameters) {
+                         const Tensor& N, const Tensor& x0, const OptionalTensor& x,
+                         int64_t activation, const std::vector<double>& parameters) {
   if (is_half(P)) {
     constexpr ScalarType wide = ScalarType::Float;
-    const auto [m_positive, m_negative] =
-        reveal_cancel(in_dtype(positive, wide), in_dtype(negative, wide), in_dtype(P, wide),
-                      in_dtype(N, wide), in_dtype(x0, wide), activation, parameters);
+    const auto [m_positive, m_negative] = reveal_cancel(
+        in_dtype(positive, wide), in_dtype(negative, wide), in_dtype(P, wide), in_dtype(N, wide),
+        in_dtype(x0, wide), in_dtype(x, wide), activation, parameters);
     return {in_dtype(m_positive, P.scalar_type()), in_dtype(m_negative, P.scalar_type())};
   }
   if (P.numel() == 0) return {torch::stable::empty_like(P), torch::stable::empty_like(P)};
-  const RevealCancelOperands o = reveal_cancel_operands(positive, negative, P, N, x0);
+  const RevealCancelOperands o = reveal_cancel_operands(positive, negative, P, N, x0, x);
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
@@ -65,8 +80,9 @@ TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const T
 
 // y+ = P * (y+ / P): the parts are what the multipliers 1 would bring.
 TwoTensors reveal_cancel_parts(const Tensor& P, const Tensor& N, const Tensor& x0,
-                               int64_t activation, const std::vector<double>& parameters) {
-  return reveal_cancel(P, N, P, N, x0, activation, parameters);
+                               const OptionalTensor& x, int64_t activation,
+                               const std::vector<double>& parameters) {
+  return reveal_cancel(P, N, P, N, x0, x, activation, parameters);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ RevealCancelArguments<S> arguments_of(const RevealCancelOperands& o) {
           data_of<S>(o.P),
           data_of<S>(o.N),
           data_of<S>(o.x0),
+          data_of<S>(o.x),
           mutable_data_of<S>(o.m_positive),
           mutable_data_of<S>(o.m_negative),
           o.P.numel(),
@@ -32,17 +33,17 @@ RevealCancelArguments<S> arguments_of(const RevealCancelOperands& o) {
 template <typename S>
 bool all_aligned(const RevealCancelArguments<S>& a) {
   return aligned(a.positive) && aligned(a.negative) && aligned(a.P) && aligned(a.N) &&
-         aligned(a.x0) && aligned(a.m_positive) && aligned(a.m_negative);
+         aligned(a.x0) && aligned(a.x) && aligned(a.m_positive) && aligned(a.m_negative);
 }
 
 using TwoTensors = std::tuple<Tensor, Tensor>;
 
 TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const Tensor& P,
-                         const Tensor& N, const Tensor& x0, int64_t activation,
-                         const std::vector<double>& parameters) {
+                         const Tensor& N, const Tensor& x0, const OptionalTensor& x,
+                         int64_t activation, const std::vector<double>& parameters) {
   if (P.numel() == 0) return {torch::stable::empty_like(P), torch::stable::empty_like(P)};
   const DeviceGuard guard(P.get_device_index());
-  const RevealCancelOperands o = reveal_cancel_operands(positive, negative, P, N, x0);
+  const RevealCancelOperands o = reveal_cancel_operands(positive, negative, P, N, x0, x);
   const cudaStream_t stream = current_stream(P);
   const Parameters p = parameters_of(parameters);
   bool known = false;
@@ -62,8 +63,9 @@ TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const T
 
 // y+ = P * (y+ / P): the parts are what the multipliers 1 would bring.
 TwoTensors reveal_cancel_parts(const Tensor& P, const Tensor& N, const Tensor& x0,
-                               int64_t activation, const std::vector<double>& parameters) {
-  return reveal_cancel(P, N, P, N, x0, activation, parameters);
+                               const OptionalTensor& x, int64_t activation,
+                               const std::vector<double>& parameters) {
+  return reveal_cancel(P, N, P, N, x0, x, activation, parameters);
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ def results(
     """
 
     def joined(each: list[Tensor]) -> Tensor:
-        return torch.stack(each, 1) if many else each[0]
+        return torch.stack(each, 1) if many else each[0].contiguous()
 
     tensors = tuple(map(joined, map(list, zip(*(one.inputs for one in found), strict=True))))
     result: list[Any] = [tensors if isinstance(inputs, tuple) else tensors[0]]

@@ -23,6 +23,7 @@ def simplify(graph: Graph, constants: Constants) -> None:
     fold_norm_after(graph, constants)
     fold_norm_before(graph, constants)
     drop_unread(graph)
+    graph.channels_last = any(map(_convolves_images, graph.nodes))
     graph.nonnegative = nonnegative_values(graph)
 
 
@@ -30,6 +31,10 @@ def drop_unread(graph: Graph) -> None:
     """Forget the nodes that the output does not depend on."""
     wanted = graph.ancestors([graph.output])
     graph.nodes = [node for node in graph.nodes if is_scalar(node) or node.output in wanted]
+
+
+def _convolves_images(node: Node) -> bool:
+    return isinstance(node, Convolution) and len(node.stride) == 2
 
 
 def fold_padding(graph: Graph) -> None:

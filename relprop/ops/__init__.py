@@ -14,9 +14,15 @@ from torch import Tensor
 from . import arguments
 from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
+from .convolution import signed_convolution, signed_convolution_backward
 from .dense import signed_linear, signed_linear_backward
 from .library import load
-from .parts import reveal_cancel, reveal_cancel_parts
+from .parts import (
+    reveal_cancel,
+    reveal_cancel_parts,
+    reveal_cancel_size,
+    signed_reveal_cancel,
+)
 from .pools import (
     adaptive_max_pool_shapley,
     adaptive_max_pool_shapley_parts,
@@ -40,8 +46,12 @@ __all__ = [
     "rescale",
     "reveal_cancel",
     "reveal_cancel_parts",
+    "reveal_cancel_size",
+    "signed_convolution",
+    "signed_convolution_backward",
     "signed_linear",
     "signed_linear_backward",
+    "signed_reveal_cancel",
     "winograd_convolution",
 ]
 

@@ -106,12 +106,12 @@ def per_dimension(name: str, value: int | Sequence[int], dims: int, least: int) 
     return values
 
 
-def check_spatial(x: Tensor) -> None:
+def check_spatial(x: Tensor, name: str = "x") -> None:
     """Raise unless x is a batch of images or the like."""
-    check_floating("x", x)
+    check_floating(name, x)
     if not 3 <= x.dim() <= 5:
         raise ValueError(
-            "x must be (batch, channels, and one to three spatial dimensions), "
+            f"{name} must be (batch, channels, and one to three spatial dimensions), "
             f"got shape {tuple(x.shape)}"
         )
 

@@ -15,7 +15,13 @@ from pathlib import Path
 import torch
 from torch.library import Library
 
-from . import reference, reference_convolution, reference_dense, reference_shapley
+from . import (
+    reference,
+    reference_convolution,
+    reference_dense,
+    reference_shapley,
+    reference_winograd,
+)
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -45,15 +51,33 @@ SCHEMAS = {
         "(Tensor x, Tensor x0, int[] output_size) -> (Tensor, Tensor)"
     ),
     "reveal_cancel": (
-        "(Tensor positive, Tensor negative, Tensor P, Tensor N, Tensor x0, int activation, "
-        "float[] parameters) -> (Tensor, Tensor)"
+        "(Tensor positive, Tensor negative, Tensor P, Tensor N, Tensor x0, Tensor? x, "
+        "int activation, float[] parameters) -> (Tensor, Tensor)"
     ),
     "reveal_cancel_parts": (
-        "(Tensor P, Tensor N, Tensor x0, int activation, float[] parameters) -> (Tensor, Tensor)"
+        "(Tensor P, Tensor N, Tensor x0, Tensor? x, int activation, float[] parameters) "
+        "-> (Tensor, Tensor)"
+    ),
+    "signed_reveal_cancel": (
+        "(Tensor positive, Tensor? negative, Tensor x, Tensor x0, Tensor size, int activation, "
+        "float[] parameters) -> (Tensor, Tensor)"
+    ),
+    "reveal_cancel_size": (
+        "(Tensor x, Tensor x0, Tensor size, int activation, float[] parameters) -> Tensor"
     ),
     "signed_linear": "(Tensor d, Tensor weight) -> (Tensor, Tensor)",
     "signed_linear_backward": (
         "(Tensor positive, Tensor negative, Tensor d, Tensor weight) -> Tensor"
+    ),
+    "signed_convolution": (
+        "(Tensor p, Tensor n, Tensor weight, Tensor? magnitude, int[] stride, int[] padding, "
+        "int[] dilation, bool transposed, int[] output_padding, int groups) "
+        "-> (Tensor, Tensor)"
+    ),
+    "signed_convolution_backward": (
+        "(Tensor positive, Tensor negative, Tensor weight, Tensor? magnitude, int[] input_size, "
+        "int[] stride, int[] padding, int[] dilation, bool transposed, "
+        "int[] output_padding, int groups) -> (Tensor, Tensor)"
     ),
     "winograd_convolution": (
         "(Tensor x, Tensor weight, Tensor? bias, int[] padding, float positive, float negative, "
@@ -61,7 +85,13 @@ SCHEMAS = {
     ),
 }
 
-REFERENCES = (reference, reference_convolution, reference_dense, reference_shapley)
+REFERENCES = (
+    reference,
+    reference_convolution,
+    reference_dense,
+    reference_shapley,
+    reference_winograd,
+)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")

@@ -15,6 +15,7 @@ def reveal_cancel(
     P: Tensor,
     N: Tensor,
     x0: Tensor,
+    x: Tensor | None = None,
     *,
     activation: str,
     parameters: Sequence[float] = (),
@@ -33,9 +34,14 @@ def reveal_cancel(
     has it; so where P is 0, ``y+ / P`` is its limit ``1/2 [f'(r) + f'(r + N)]``, and an input that
     did not change keeps its gradient. (The original package adds 1e-7 to P instead.)
 
+    Where f's input x is much smaller than r, their difference has lost its digits, and with it
+    ``r + P + N``; for a function that is steep near 0, such as a logarithm, this is not precise
+    enough, and x should be given. The points with one part alone are reckoned from the nearer end:
+    if P is the smaller part, they are ``r + P`` and ``x - P``, else ``r + N`` and ``x - N``.
+
     Where f is not defined at all four points (a logarithm or a root beside 0, a quotient across
     its pole), or has an infinite slope there, nothing can be said of P and N apart: that element is
-    crossed by Rescale, both ratios being ``[f(r + P + N) - f(r)] / (P + N)``.
+    crossed by Rescale, both ratios being ``[f(x) - f(r)] / (x - r)``.
 
     Args:
         positive: the multiplier of the output's positive part, shaped like P.
@@ -44,6 +50,7 @@ def reveal_cancel(
         N: its negative part, 0 or less; shaped like P.
         x0: what f was applied to in the baseline; shaped like P, or with size 1 in place of the
             first dimension (a baseline common to the batch, which is not copied along it).
+        x: what f was applied to, shaped like P; if None, ``x0 + P + N``.
         activation: ``f``, by its name in `ACTIVATIONS`.
         parameters: of ``f``; missing ones take their defaults.
 
@@ -59,11 +66,11 @@ def reveal_cancel(
         y_negative = (f(x0 + N) - f(x0) + f(x0 + P + N) - f(x0 + P)) / 2
         m_positive, m_negative = positive * y_positive / P, negative * y_negative / N
     """
-    f, p = _checked(P, N, x0, activation, parameters)
+    f, p = _checked(P, N, x0, x, activation, parameters)
     arguments.check_same_shape("positive", positive, "P", P)
     arguments.check_same_shape("negative", negative, "P", P)
     m: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel(
-        positive, negative, P, N, x0, f.code, p
+        positive, negative, P, N, x0, x, f.code, p
     )
     return m
 
@@ -72,6 +79,7 @@ def reveal_cancel_parts(
     P: Tensor,
     N: Tensor,
     x0: Tensor,
+    x: Tensor | None = None,
     *,
     activation: str,
     parameters: Sequence[float] = (),
@@ -93,6 +101,7 @@ def reveal_cancel_parts(
         N: its negative part, 0 or less; shaped like P.
         x0: what f was applied to in the baseline; shaped like P, or with size 1 in place of the
             first dimension.
+        x: what f was applied to, shaped like P; if None, ``x0 + P + N``. See `reveal_cancel`.
         activation: ``f``, by its name in `ACTIVATIONS`.
         parameters: of ``f``; missing ones take their defaults.
 
@@ -107,15 +116,118 @@ def reveal_cancel_parts(
         y_positive = (f(x0 + P) - f(x0) + f(x0 + N + P) - f(x0 + N)) / 2
         y_negative = (f(x0 + N) - f(x0) + f(x0 + P + N) - f(x0 + P)) / 2
     """
-    f, p = _checked(P, N, x0, activation, parameters)
-    y: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel_parts(P, N, x0, f.code, p)
+    f, p = _checked(P, N, x0, x, activation, parameters)
+    y: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel_parts(P, N, x0, x, f.code, p)
     return y
 
 
+def signed_reveal_cancel(
+    positive: Tensor,
+    negative: Tensor | None,
+    x: Tensor,
+    x0: Tensor,
+    size: Tensor,
+    *,
+    activation: str,
+    parameters: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:
+    """`reveal_cancel` between two layers with weights, in the form that these read and write.
+
+    A layer below says of its change not P and N, but its size ``P - N``, one product with ``|W|``;
+    and it wants of their multipliers the mean, which it sends through ``W^T``, and half of the
+    difference, which it sends through ``|W|^T``::
+
+        P, N = (x - x0 ± size) / 2
+        m+, m- = reveal_cancel(positive, negative, P, N, x0, x)
+        u, v = (m+ ± m-) / 2
+
+    Args:
+        positive: the multiplier of the output's positive part, shaped like x.
+        negative: that of its negative part, shaped like x; None if it is the same.
+        x: what f was applied to, any shape.
+        x0: what f was applied to in the baseline; shaped like x, or with size 1 in place of the
+            first dimension.
+        size: ``P - N``, not negative; shaped like x.
+        activation: ``f``, by its name in `ACTIVATIONS`.
+        parameters: of ``f``; missing ones take their defaults.
+
+    Returns:
+        ``(u, v)``, with x's shape, dtype and memory format.
+
+    Raises:
+        TypeError, ValueError: if the arguments do not fit together.
+
+    Equivalent to::
+
+        P, N = ((x - x0 + size) / 2).clamp(min=0), ((x - x0 - size) / 2).clamp(max=0)
+        m_positive, m_negative = reveal_cancel(positive, negative, P, N, x0, x, activation=...)
+        u, v = (m_positive + m_negative) / 2, (m_positive - m_negative) / 2
+    """
+    f, p = _checked_size(x, x0, size, activation, parameters)
+    arguments.check_same_shape("positive", positive, "x", x)
+    if negative is not None:
+        arguments.check_same_shape("negative", negative, "x", x)
+    halves: tuple[Tensor, Tensor] = torch.ops.relprop.signed_reveal_cancel(
+        positive, negative, x, x0, size, f.code, p
+    )
+    return halves
+
+
+def reveal_cancel_size(
+    x: Tensor, x0: Tensor, size: Tensor, *, activation: str, parameters: Sequence[float] = ()
+) -> Tensor:
+    """How large an activation's difference is in its parts: ``y+ - y-`` of `reveal_cancel_parts`.
+
+    ::
+
+        P, N = (x - x0 ± size) / 2
+        y+, y- = reveal_cancel_parts(P, N, x0, x)
+
+    Args:
+        x: what f was applied to, any shape.
+        x0: what f was applied to in the baseline; shaped like x, or with size 1 in place of the
+            first dimension.
+        size: ``P - N``, not negative; shaped like x.
+        activation: ``f``, by its name in `ACTIVATIONS`.
+        parameters: of ``f``; missing ones take their defaults.
+
+    Returns:
+        ``y+ - y-``, with x's shape, dtype and memory format.
+
+    Raises:
+        TypeError, ValueError: if the arguments do not fit together.
+
+    Equivalent to::
+
+        P, N = ((x - x0 + size) / 2).clamp(min=0), ((x - x0 - size) / 2).clamp(max=0)
+        y_positive, y_negative = reveal_cancel_parts(P, N, x0, x, activation=...)
+        y_positive - y_negative
+    """
+    f, p = _checked_size(x, x0, size, activation, parameters)
+    size_of_y: Tensor = torch.ops.relprop.reveal_cancel_size(x, x0, size, f.code, p)
+    return size_of_y
+
+
+def _checked_size(
+    x: Tensor, x0: Tensor, size: Tensor, activation: str, parameters: Sequence[float]
+) -> tuple[Activation, list[float]]:
+    arguments.check_floating("x", x)
+    arguments.check_baseline(x0, x)
+    arguments.check_same_shape("size", size, "x", x)
+    return arguments.activation_of(activation, parameters)
+
+
 def _checked(
-    P: Tensor, N: Tensor, x0: Tensor, activation: str, parameters: Sequence[float]
+    P: Tensor,
+    N: Tensor,
+    x0: Tensor,
+    x: Tensor | None,
+    activation: str,
+    parameters: Sequence[float],
 ) -> tuple[Activation, list[float]]:
     arguments.check_floating("P", P)
     arguments.check_same_shape("N", N, "P", P)
     arguments.check_baseline(x0, P, "P")
+    if x is not None:
+        arguments.check_same_shape("x", x, "P", P)
     return arguments.activation_of(activation, parameters)

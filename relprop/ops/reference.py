@@ -60,17 +60,21 @@ def reveal_cancel(
     P: Tensor,
     N: Tensor,
     x0: Tensor,
+    x: Tensor | None,
     activation: int,
     parameters: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
     """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f.
 
-    Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope
-    is infinite, both are the slope of Rescale.
+    The points with one part alone are reckoned from the nearer of r and x. Where f is not defined
+    at all four points (r + N is the least, r + P the greatest), or a slope is infinite, both are
+    the slope of Rescale.
     """
     function = BY_CODE[activation]
     p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
-    points = (r, r + p, r + n, r + (p + n))
+    end = r + (p + n) if x is None else _accumulate(x)
+    falls = p <= -n
+    points = (r, torch.where(falls, r + p, end - n), torch.where(falls, end - p, r + n), end)
     none, only_P, only_N, both = ((x, function.f(x, parameters)) for x in points)
 
     def slope(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], step: Tensor) -> Tensor:
@@ -81,7 +85,7 @@ def reveal_cancel(
     if function.domain is not None:
         apart = function.domain(only_N[0], only_P[0], parameters)
         apart = apart & rising.isfinite() & falling.isfinite()
-        together = slope(none, both, p + n)
+        together = slope(none, both, end - r)
         rising, falling = (torch.where(apart, t, together) for t in (rising, falling))
     return (
         _like(P, _along_slope(_accumulate(positive), rising)),
@@ -90,10 +94,44 @@ def reveal_cancel(
 
 
 def reveal_cancel_parts(
-    P: Tensor, N: Tensor, x0: Tensor, activation: int, parameters: Sequence[float]
+    P: Tensor,
+    N: Tensor,
+    x0: Tensor,
+    x: Tensor | None,
+    activation: int,
+    parameters: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
     """``(y+, y-)``: what multipliers of 1 would bring."""
-    return reveal_cancel(P, N, P, N, x0, activation, parameters)
+    return reveal_cancel(P, N, P, N, x0, x, activation, parameters)
+
+
+@torch.no_grad()
+def signed_reveal_cancel(
+    positive: Tensor,
+    negative: Tensor | None,
+    x: Tensor,
+    x0: Tensor,
+    size: Tensor,
+    activation: int,
+    parameters: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    """``u, v = (m+ ± m-) / 2`` of `reveal_cancel`, with ``P, N = (x - x0 ± size) / 2``."""
+    m = _accumulate(positive)
+    other = m if negative is None else _accumulate(negative)
+    a, r = _accumulate(x), _accumulate(x0)
+    P, N = _parts(a, r, size)
+    rising, falling = reveal_cancel(m, other, P, N, r, a, activation, parameters)
+    return _like(x, (rising + falling) / 2), _like(x, (rising - falling) / 2)
+
+
+@torch.no_grad()
+def reveal_cancel_size(
+    x: Tensor, x0: Tensor, size: Tensor, activation: int, parameters: Sequence[float]
+) -> Tensor:
+    """``y+ - y-`` of `reveal_cancel_parts`, with ``P, N = (x - x0 ± size) / 2``."""
+    a, r = _accumulate(x), _accumulate(x0)
+    rise, fall = reveal_cancel_parts(*_parts(a, r, size), r, a, activation, parameters)
+    return _like(x, rise - fall)
 
 
 @torch.no_grad()
@@ -190,6 +228,12 @@ def _winner(
     m_x.scatter_add_(2, i, torch.where(at_i != 0, m * at_i, 0))
     m_x.scatter_add_(2, j, torch.where(at_j != 0, m * at_j, 0))
     return _like(x, m_x.reshape(x.shape))
+
+
+def _parts(x: Tensor, x0: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """P and N; rounding may leave one that is 0 with the sign of the other."""
+    total, size = x - x0, _accumulate(size)
+    return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
 
 def _accumulate(t: Tensor) -> Tensor:

@@ -118,6 +118,21 @@ def test_the_books_of_lrp_close(network: tuple[nn.Module, Tensor, object]) -> No
     assert report.bias != 0
 
 
+@pytest.mark.parametrize(
+    "network",
+    ["alexnet", "vgg16_bn", "squeezenet1_1", "resnet18", "u-net", "1-d", "3-d"],
+    indirect=True,
+)
+def test_the_books_of_lrp_close_in_float32(network: tuple[nn.Module, Tensor, object]) -> None:
+    """For the families that are captured soonest: a type is captured by itself."""
+    model, x, target = network
+    try:
+        report = relprop.LRP(model.float(), "epsilon_plus").report(x.float(), target=target)
+    finally:
+        model.double()
+    assert abs(report.shortfall) < 1e-4 * abs(report.score)
+
+
 def test_a_vision_transformer_is_refused_by_the_name_of_what_it_has_no_rule_for() -> None:
     model = models.VisionTransformer(32, 16, 1, 2, 8, 16, num_classes=3).eval()
     with pytest.raises(relprop.UnsupportedOperatorError, match=r"operator .* not supported"):

@@ -80,10 +80,11 @@ void rescale(int pack, const float* m_y, const float* x, const float* x0, float*
 }
 
 void reveal_cancel(int pack, const float* positive, const float* negative, const float* P,
-                   const float* N, const float* x0, float* m_positive, float* m_negative,
-                   int64_t count, int64_t period, int64_t activation, const double* parameters) {
-  const RevealCancelArguments<float> a{positive,   negative,   P,     N,     x0,
-                                       m_positive, m_negative, count, period};
+                   const float* N, const float* x0, const float* x, float* m_positive,
+                   float* m_negative, int64_t count, int64_t period, int64_t activation,
+                   const double* parameters) {
+  const RevealCancelArguments<float> a{positive, negative,   P,          N,     x0,
+                                       x,        m_positive, m_negative, count, period};
   const Parameters p = parameters_of(parameters);
   pack == 1 ? reveal_cancel_packed<1>(a, activation, p) : reveal_cancel_packed<4>(a, activation, p);
 }

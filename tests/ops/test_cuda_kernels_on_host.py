@@ -87,22 +87,25 @@ def test_lrp_ratio(
 @pytest.mark.parametrize("activation", NAMES)
 @pytest.mark.parametrize("pack", [1, 4])
 @pytest.mark.parametrize(("count", "period"), [(1, 1), (36, 36), (151, 151), (52, 4), (51, 3)])
+@pytest.mark.parametrize("x_given", [True, False])
 def test_reveal_cancel(
-    kernels: ctypes.CDLL, activation: str, pack: int, count: int, period: int
+    kernels: ctypes.CDLL, activation: str, pack: int, count: int, period: int, x_given: bool
 ) -> None:
     positive, negative, difference = (torch.randn(count) for _ in range(3))
     x0 = 4 + torch.rand(period)
     P, N = difference.clamp(min=0), difference.roll(1).clamp(max=0)
     m_positive, m_negative = (torch.full((count,), float("nan")) for _ in range(2))
     code = ACTIVATIONS[activation].code
+    r = x0.repeat(count // period)
+    # not the sum of r and the parts, so that it shows which of them is taken
+    x = r + (P + N) + 0.25 if x_given else None
     kernels.reveal_cancel(
-        pack, *map(pointer, (positive, negative, P, N, x0, m_positive, m_negative)),
+        pack, *map(pointer, (positive, negative, P, N, x0, x, m_positive, m_negative)),
         ctypes.c_int64(count), ctypes.c_int64(period), ctypes.c_int64(code),
         parameters(activation),
     )  # fmt: skip
     p = list(PARAMETERS.get(activation, ()))
-    r = x0.repeat(count // period)
-    expected = reference.reveal_cancel(positive, negative, P, N, r, code, p)
+    expected = reference.reveal_cancel(positive, negative, P, N, r, x, code, p)
     assert_close(m_positive, expected[0], 1e-4)
     assert_close(m_negative, expected[1], 1e-4)
 

@@ -37,12 +37,22 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
         "adaptive_max_pool_shapley_parts": (x, x0, [4, 5]),
         "reveal_cancel": (
             random(batch, 3, 6, 8), random(batch, 3, 6, 8), x.clamp(min=0), x.clamp(max=0),
-            x0, relu, [],
+            x0, x0 + x, relu, [],
         ),
-        "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, relu, []),
+        "reveal_cancel_parts": (x.clamp(min=0), x.clamp(max=0), x0, None, relu, []),
+        "signed_reveal_cancel": (random(batch, 3, 6, 8), None, x, x0, (x - x0).abs(), relu, []),
+        "reveal_cancel_size": (x, x0, (x - x0).abs(), relu, []),
         "signed_linear": (random(batch, 8), random(5, 8)),
         "signed_linear_backward": (
             random(batch, 5), random(batch, 5), random(batch, 8), random(5, 8),
+        ),
+        "signed_convolution": (
+            x.clamp(min=0), x.clamp(max=0), random(4, 3, 2, 2), None,
+            [2, 2], [0, 0], [1, 1], False, [0, 0], 1,
+        ),
+        "signed_convolution_backward": (
+            random(batch, 4, 3, 4), random(batch, 4, 3, 4), random(4, 3, 2, 2), None,
+            [6, 8], [2, 2], [0, 0], [1, 1], False, [0, 0], 1,
         ),
         "winograd_convolution": (x, random(5, 3, 3, 3), random(5), [1, 1], 1.0, -1.0, False),
     }[operator]  # fmt: skip
@@ -67,6 +77,8 @@ def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
         "max_pool_shapley_parts": (3, 3, 4),
         "adaptive_max_pool_shapley_parts": (3, 4, 5),
         "signed_linear": (5,),
+        "signed_convolution": (4, 3, 4),
+        "signed_convolution_backward": (3, 6, 8),
     }
     if operator in parts:
         return [torch.Size((a[0].shape[0], *parts[operator]))] * 2

@@ -45,7 +45,7 @@ def test_formula_of_shrikumar_holds_whatever_the_size_of_the_parts(
     r = baseline_for(activation, torch.randn(2, 3, 20, **options), N)
     positive, negative = torch.randn(2, 2, 3, 20, **options)
     y_positive, y_negative = formulas.reveal_cancel_parts(P, N, r, activation)
-    a = (P, N, r, *code_and_parameters(activation))
+    a = (P, N, r, None, *code_and_parameters(activation))
     m_positive, m_negative = IMPLEMENTATIONS[name](positive, negative, *a)
     h = threshold(torch.float64)
     assert_close(m_positive, positive * y_positive / P, 8 * h * h)
@@ -159,17 +159,21 @@ def operands(
 @pytest.mark.parametrize("memory_format", [CONTIGUOUS, CHANNELS_LAST])
 @pytest.mark.parametrize("activation", NAMES)
 @pytest.mark.parametrize("common_baseline", [True, False])
+@pytest.mark.parametrize("x_given", [True, False])
 def test_kernel_equals_reference(
     dtype: torch.dtype,
     memory_format: torch.memory_format,
     activation: str,
     common_baseline: bool,
+    x_given: bool,
     device: torch.device,
 ) -> None:
     a = operands(3, 5, 17, 13, dtype=dtype, device=device)
     r = baseline_for(activation, torch.randn_like(a[2]), a[3])
     *a, r = (t.to(memory_format=memory_format) for t in (*a, r))
-    a = (*a, r[:1] if common_baseline else r, *code_and_parameters(activation))
+    r = r[:1] if common_baseline else r
+    x = r + (a[2] + a[3]) if x_given else None
+    a = (*a, r, x, *code_and_parameters(activation))
     # functions differ by a unit or two, which the division by the distance enlarges
     h = threshold(torch.float32 if dtype.itemsize < 4 else dtype)
     enlarged = 16 / h if ACTIVATIONS[activation].smooth else 8
@@ -185,7 +189,7 @@ def test_kernel_equals_reference(
 @pytest.mark.parametrize("batch", [1, 2])
 def test_awkward_sizes(size: int, batch: int, device: torch.device) -> None:
     r = torch.randn(1, size, device=device)
-    a = (*operands(batch, size, device=device), r, *code_and_parameters("relu"))
+    a = (*operands(batch, size, device=device), r, None, *code_and_parameters("relu"))
     for ours, theirs in zip(
         IMPLEMENTATIONS["operator"](*a), IMPLEMENTATIONS["reference"](*a), strict=True
     ):
@@ -200,12 +204,13 @@ def test_slices_are_read_as_they_lie(
 ) -> None:
     view = SLICES[slice_name]
     positive, negative, P, N = operands(4, 6, 9, 11, device=device)
-    sliced = [view(t) for t in (P, positive, negative, N, torch.randn_like(P))]
+    r = torch.randn_like(P[:1] if common_baseline else P).expand_as(P)
+    sliced = [view(t) for t in (P, positive, negative, N, r, r + (P + N))]
     plain = [t.clone(memory_format=CONTIGUOUS) for t in sliced]
     P = (sliced if operand in ("P", "all") else plain)[0]
-    positive, negative, N, r = (sliced if operand in ("others", "all") else plain)[1:]
+    positive, negative, N, r, x = (sliced if operand in ("others", "all") else plain)[1:]
     r = r[:1] if common_baseline else r
-    a = (positive, negative, P, N, r, *code_and_parameters("hardtanh"))
+    a = (positive, negative, P, N, r, x, *code_and_parameters("hardtanh"))
     for ours, theirs in zip(
         IMPLEMENTATIONS["operator"](*a), IMPLEMENTATIONS["reference"](*a), strict=True
     ):
@@ -215,7 +220,7 @@ def test_slices_are_read_as_they_lie(
 @pytest.mark.parametrize("activation", ["relu", "hardtanh", "leaky_relu", "hardswish"])
 def test_float32_is_as_accurate_as_plain_torch(activation: str, device: torch.device) -> None:
     a = operands(3, 16, 33, 33, device=device)
-    a = (*a, torch.randn_like(a[0]), *code_and_parameters(activation))
+    a = (*a, torch.randn_like(a[0]), None, *code_and_parameters(activation))
     wide = [t.double() if isinstance(t, Tensor) else t for t in a]
     plain, exact = IMPLEMENTATIONS["reference"](*a), IMPLEMENTATIONS["reference"](*wide)
     for side, ours in enumerate(IMPLEMENTATIONS["operator"](*a)):
@@ -230,6 +235,11 @@ MISTAKES = {
         (X, X, X, -X, X[:, :1]),
         ValueError,
         r"x0 must have the shape of P, \(2, 3\)",
+    ),
+    "an input of another shape": (
+        (X, X, X, -X, X, X[:1]),
+        ValueError,
+        r"x must have the shape of P, \(2, 3\), got \(1, 3\)",
     ),
 }
 

@@ -1,6 +1,7 @@
 """RevealCancel of functions that are not defined for every number, element by element."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -48,7 +49,7 @@ FUNCTIONS: dict[str, tuple[str, tuple[float, ...], Callable[[Points], bool]]] = 
 PLACES = list(itertools.product((0.5, 2.0, -3.0), (0.0, 0.75, 4.0), (0.0, -0.5, -1.75, -2.0)))
 
 
-def f(name: str, x: float) -> mpf:
+def f(name: str, x: float | mpf) -> mpf:
     activation, parameters, _ = FUNCTIONS[name]
     if activation == "pow":
         return mpf(x) ** parameters[0]
@@ -94,7 +95,7 @@ def test_each_element_outside_the_domain_is_crossed_by_rescale(
     assert len(places) > 6
     r, P, N = torch.tensor(places, dtype=torch.float64, device=device).T.contiguous()
     one = torch.ones_like(r)
-    a = (one, one, P, N, r, ACTIVATIONS[activation].code, list(parameters))
+    a = (one, one, P, N, r, None, ACTIVATIONS[activation].code, list(parameters))
     m_positive, m_negative = IMPLEMENTATIONS[implementation](*a)
     expected = torch.tensor([by_hand(name, *place) for place in places], dtype=torch.float64)
     assert_close(m_positive, expected[:, 0], 1e-9)
@@ -119,3 +120,49 @@ def test_a_root_that_falls_to_zero_has_a_finite_multiplier(device: torch.device)
     one = torch.ones_like(r)
     m = reveal_cancel(one, one, zero, -r, r, activation="sqrt")
     assert [t.item() for t in m] == [0.5, 0.5]
+
+
+#: f's input and the baseline's, far from one another, and the smaller part in terms of the nearer.
+FAR = list(itertools.product((1e-20, 3e-9), (1.0, 7.3, 4e5), (0.0, 1e-9, 0.3, 0.999, 1.5)))
+
+
+@mp.workdps(60)
+def far_by_hand(name: str, x: float, r: float, P: float) -> tuple[float, float]:
+    """`y+` and `y-` where x is far below r, with N = x - r - P."""
+    if x <= P:
+        change = (f(name, x) - f(name, r)) / (mpf(x) - mpf(r))
+        return float(P * change), float((mpf(x) - mpf(r) - mpf(P)) * change)
+    f_r, f_x = f(name, r), f(name, x)
+    f_rP, f_rN = f(name, mpf(r) + mpf(P)), f(name, mpf(x) - mpf(P))
+    return float((f_rP - f_r + f_x - f_rN) / 2), float((f_rN - f_r + f_x - f_rP) / 2)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("x^3", "1 / x^2")])
+def test_parts_are_precise_where_the_input_is_far_below_the_baseline(
+    implementation: str, name: str, device: torch.device
+) -> None:
+    """`r + P + N` would be 0, or anything of the size of r's last digit."""
+    activation, parameters, _ = FUNCTIONS[name]
+    places = [(x, r, share * x) for x, r, share in FAR]
+    x, r, P = torch.tensor(places, dtype=torch.float64, device=device).T.contiguous()
+    N, one = x - r - P, torch.ones_like(x)
+    a = (one, one, P, N, r, x, ACTIVATIONS[activation].code, list(parameters))
+    m_positive, m_negative = IMPLEMENTATIONS[implementation](*a)
+    expected = torch.tensor([far_by_hand(name, *place) for place in places], dtype=torch.float64)
+    for m, part, wanted in zip((m_positive, m_negative), (P, N), expected.T, strict=True):
+        torch.testing.assert_close((m * part).cpu(), wanted, rtol=1e-9, atol=1e-30)
+    total = (P * m_positive + N * m_negative).cpu()
+    torch.testing.assert_close(total, expected.sum(1), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_part_is_a_step_from_the_end_that_is_nearer(
+    implementation: str, device: torch.device
+) -> None:
+    """From 1 to 1e-18: with P = 5e-19 alone less, the logarithm falls by log 2; `1 + N` is 0."""
+    one = torch.ones(1, dtype=torch.float64, device=device)
+    a = (one, one, 5e-19 * one, -one, one, 1e-18 * one, ACTIVATIONS["log"].code, [])
+    m_positive, m_negative = IMPLEMENTATIONS[implementation](*a)
+    assert (m_positive * 5e-19).item() == pytest.approx(math.log(2) / 2, rel=1e-12)
+    assert (-m_negative).item() == pytest.approx(math.log(1e-18) - math.log(2) / 2, rel=1e-12)

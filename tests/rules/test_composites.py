@@ -11,6 +11,7 @@ from torch import nn
 
 import relprop
 from relprop.rules import lrp as rules
+from relprop.rules.lrp.selectors import KINDS
 
 X = torch.randn(2, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
@@ -73,6 +74,18 @@ WRONG = {
     "one bound": (lambda: rules.ZBox(low=0), "low and high must be given together"),
     "depth": (lambda: rules.depth(0.5, 0.5), "start=0.5, stop=0.5"),
     "kind of stabilizer": (lambda: rules.Stabilizer(1, "soft"), "'clip'; got 'soft'"),
+    "a rule that never fits a kind": (
+        lambda: relprop.Composite([("add", rules.AlphaBeta())]),
+        "got AlphaBeta for 'add', but it can only fit 'convolution', 'dense', 'batch_norm'$",
+    ),
+    "a rule for layers on max pools": (
+        lambda: relprop.Composite([("dense", rules.Flat()), ("max_pool", rules.Epsilon())]),
+        "Epsilon for 'max_pool', but it can only fit .*'batch_norm', 'average_pool'$",
+    ),
+    "a rule for pools on layers": (
+        lambda: relprop.Composite([(rules.first(), rules.Winner())]),
+        r"Winner for First\(\), but it can only fit 'max_pool'$",
+    ),
     "a pool passed": (
         lambda: relprop.LRP(
             Network().double(), relprop.Composite([("max_pool", rules.Pass())])
@@ -87,6 +100,37 @@ def test_a_mistake_is_met_by_one_sentence(name: str) -> None:
     call, message = WRONG[name]
     with pytest.raises((relprop.InvalidInputError, relprop.InvalidTypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize("rule", [rules.Flat, rules.WSquare])
+@pytest.mark.parametrize("setting", [{"stabilizer": 1.0}, {"bias": "ignore"}])
+def test_a_rule_takes_no_setting_that_its_formula_lacks(rule: Any, setting: Any) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(setting))}'"):
+        rule(**setting)
+
+
+@pytest.mark.parametrize("told", ["winner", "shared", "proportional"])
+def test_a_rule_for_max_pools_in_a_composite_goes_before_what_lrp_is_told(told: str) -> None:
+    for rule in (rules.Winner(), rules.Shared(), rules.ProportionalPool()):
+        lrp = relprop.LRP(Network(), relprop.Composite([("max_pool", rule)]), max_pool=told)
+        rows = {module: name for _, module, name in lrp.rules(X.float()).rows}
+        assert rows["features.5"] == rule.name
+
+
+def test_every_kind_has_rules_that_fit_it() -> None:
+    """And these are the ones that the package offers."""
+    fitting = {
+        "convolution": rules.Gamma(),
+        "dense": rules.ZBox(0, 1),
+        "batch_norm": rules.AlphaBeta(),
+        "max_pool": rules.Shared(),
+        "average_pool": rules.Epsilon(),
+        "add": rules.Proportional(stabilizer=1.0),
+        "mul": rules.Halves(),
+        "activation": rules.Pass(),
+    }
+    assert list(fitting) == list(KINDS)
+    assert len(relprop.Composite(fitting.items()).pairs) == len(KINDS)
 
 
 THEIRS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, WSquare, ZPlus
+from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, WSquare, ZBox, ZPlus, first
 
 DATA = Path(__file__).parents[1] / "data"
 DEEPLIFT = np.load(DATA / "deeplift.npz")
@@ -75,7 +75,7 @@ def deeplift_network(case: dict[str, Any]) -> nn.Module:
 
 
 def without_limits(
-    positive: Tensor, negative: Tensor, P: Tensor, N: Tensor, x0: Tensor, **_: Any
+    positive: Tensor, negative: Tensor, P: Tensor, N: Tensor, x0: Tensor, x: Tensor, **_: Any
 ) -> tuple[Tensor, Tensor]:
     """RevealCancel of a ReLU with multipliers of 0 for parts that are 0."""
     f, r = torch.relu, x0
@@ -85,6 +85,17 @@ def without_limits(
         positive * torch.where(P > 0, rise / P, 0),
         negative * torch.where(N < 0, fall / N, 0),
     )
+
+
+def signed_without_limits(
+    positive: Tensor, negative: Tensor | None, x: Tensor, x0: Tensor, size: Tensor, **function: Any
+) -> tuple[Tensor, Tensor]:
+    """The same between two convolutions, where a part that is 0 may have been left by rounding."""
+    P, N = (x - x0 + size) / 2, (x - x0 - size) / 2
+    P, N = torch.where(P > 1e-12, P, 0), torch.where(N < -1e-12, N, 0)
+    other = positive if negative is None else negative
+    rising, falling = without_limits(positive, other, P, N, x0, x, **function)
+    return (rising + falling) / 2, (rising - falling) / 2
 
 
 @functools.cache
@@ -98,6 +109,7 @@ def both_ways(key: str) -> tuple[Tensor, Tensor]:
     got = method.attribute(x, baselines=x0, target=case["task"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relprop.ops, "reveal_cancel", without_limits)
+        patch.setattr(relprop.ops, "signed_reveal_cancel", signed_without_limits)
         return got, method.attribute(x, baselines=x0, target=case["task"])
 
 
@@ -170,10 +182,8 @@ def everywhere(rule: Any) -> relprop.Composite:
     return relprop.Composite([("dense", rule), ("convolution", rule)])
 
 
-#: Composite, epsilon and bias policy for each analyzer. Left out is `alpha_1_beta_0` of networks
-#: with biases: there iNNvestigate divides by `W+ x+ + W- x- + b` (equal to 1e-8 by hand), where
-#: Bach et al. (2015), eq. 62, have the bias's positive part only.
-ANALYZERS = {
+#: Composite, epsilon and bias policy for each analyzer, of all networks.
+ANALYZERS: dict[str, tuple[str | relprop.Composite, float, str]] = {
     "lrp.z": (everywhere(Epsilon()), 1e-7, "absorb"),
     "lrp.epsilon": (everywhere(Epsilon()), 0.01, "absorb"),
     "lrp.z_plus": (everywhere(ZPlus()), 0, "ignore"),
@@ -182,16 +192,80 @@ ANALYZERS = {
     "lrp.flat": (everywhere(Flat()), 0, "absorb"),
     "lrp.w_square": (everywhere(WSquare()), 0, "absorb"),
 }
+#: Those with alpha-beta rules that keep the bias. iNNvestigate divides by `W+ x+ + W- x- + b`
+#: (equal to 1e-8 by hand), where Bach et al. (2015), eq. 62, have the bias's positive part only:
+#: so they can be compared on networks without biases, and the presets, which put the epsilon rule
+#: on dense layers, on dense networks. Not compared is `z_plus_fast`, which is `W+ x` for x of
+#: either sign.
+ALPHA_BETA: dict[str, tuple[str | relprop.Composite, float, str]] = {
+    "lrp.alpha_1_beta_0": (everywhere(AlphaBeta(1, 0)), 0, "absorb"),
+    "lrp.alpha_2_beta_1": (everywhere(AlphaBeta(2, 1)), 0, "absorb"),
+    **{
+        f"lrp.sequential_preset_{name}": (f"sequential_preset_{name}", 0.1, "absorb")
+        for name in ("a", "b", "a_flat", "b_flat")
+    },
+}
+COMPARED = [(case, name, ANALYZERS[name]) for case in cases(INNVESTIGATE) for name in ANALYZERS] + [
+    (case, name, ALPHA_BETA[name])
+    for case in cases(INNVESTIGATE)
+    for name in ALPHA_BETA
+    if not case["bias"] or (case["kind"] == "mlp" and "preset" in name)
+]
 
 
-@pytest.mark.parametrize("analyzer", ANALYZERS)
-@pytest.mark.parametrize("case", cases(INNVESTIGATE), ids=lambda c: f"{c['kind']} bias={c['bias']}")
-def test_lrp_equals_innvestigate(case: dict[str, Any], analyzer: str) -> None:
-    composite, epsilon, bias = ANALYZERS[analyzer]
-    model, key = innvestigate_network(case), case["key"]
-    x = channels_first(INNVESTIGATE[f"{key}/x"])
+@functools.cache
+def rebuilt(key: str) -> tuple[nn.Module, Tensor]:
+    """The network of a case, which gives what it gave there, and the case's input."""
+    case = next(c for c in cases(INNVESTIGATE) if c["key"] == key)
+    model, x = innvestigate_network(case), channels_first(INNVESTIGATE[f"{key}/x"])
     np.testing.assert_allclose(model(x).detach(), INNVESTIGATE[f"{key}/y"], rtol=1e-4, atol=1e-5)
+    return model, x
+
+
+@pytest.mark.parametrize(
+    ("case", "analyzer", "ours"),
+    COMPARED,
+    ids=[f"{case['kind']} bias={case['bias']} {name}" for case, name, _ in COMPARED],
+)
+def test_lrp_equals_innvestigate(case: dict[str, Any], analyzer: str, ours: Any) -> None:
+    composite, epsilon, bias = ours
+    model, x = rebuilt(case["key"])
     lrp = relprop.LRP(model, composite, epsilon=epsilon, stabilizer=1e-7, bias=bias)
     got = lrp.attribute(x, target=1)
-    expected = channels_first(INNVESTIGATE[f"{key}/{analyzer}"])
+    expected = channels_first(INNVESTIGATE[f"{case['key']}/{analyzer}"])
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def with_a_layer_for_its_pool(model: nn.Sequential) -> nn.Sequential:
+    """The same network with a convolution in place of its average pool, so that it has a weight."""
+    channels = model[0].out_channels
+    pool = nn.Conv2d(channels, channels, 2, stride=2, groups=channels, bias=False).double()
+    nn.init.constant_(pool.weight, 0.25)
+    return nn.Sequential(*model[:2], pool, *model[3:])
+
+
+@pytest.mark.parametrize("analyzer", ["deep_taylor", "deep_taylor.bounded"])
+@pytest.mark.parametrize("case", cases(INNVESTIGATE), ids=lambda c: f"{c['kind']} bias={c['bias']}")
+def test_deep_taylor_equals_innvestigate(case: dict[str, Any], analyzer: str) -> None:
+    """Where the explained output is positive: elsewhere iNNvestigate's maps are 0.
+
+    It explains `relu(output)`. Without bounds it has the z+ rule on the first layer too, where
+    `DeepTaylor` has w^2 (Montavon et al. 2017, eq. 12), which is therefore not compared; and an
+    average pool hands relevance to its inputs in equal parts, whatever their values.
+    """
+    model, x = rebuilt(case["key"])
+    positive = model(x)[:, 1] > 0
+    expected = channels_first(INNVESTIGATE[f"{case['key']}/{analyzer}"])
+    assert not expected[~positive].any()
+    bounded = analyzer.endswith("bounded")
+    if case["kind"] == "cnn_avg":
+        model = with_a_layer_for_its_pool(model)
+        at_first = [(first(), ZBox(-3, 3))] if bounded else []
+        pairs = [("2", Flat()), *at_first, ("convolution", ZPlus()), ("dense", ZPlus())]
+        method = relprop.LRP(model, relprop.Composite(pairs), bias="ignore")
+    elif bounded:
+        method = relprop.DeepTaylor(model, low=-3, high=3)
+    else:
+        method = relprop.LRP(model, "excitation_backprop", bias="ignore")
+    error = (method.attribute(x, target=1) - expected)[positive].abs()
+    assert (error <= 1e-4 * expected.abs().max()).all()

@@ -167,6 +167,22 @@ def test_relevance_through_a_relu_network_is_the_papers_chain_of_matrices() -> N
     np.testing.assert_allclose(got.numpy(), R, rtol=1e-10)
 
 
+def test_gamma_without_bias_has_both_cases_below_a_relu() -> None:
+    """A ReLU that its bias turns on may lie above contributions that sum to less than 0."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1, bias=False)).double()
+    nn.init.constant_(model[0].bias, 0.5)
+    x = torch.randn(3, 6, dtype=torch.float64)
+    R = model[1](model[0](x)) * model[2].weight
+    z_ij = x[:, :, None] * model[0].weight.T
+    z = z_ij.sum(1, keepdim=True)
+    assert ((z[:, 0] < 0) & (R != 0)).any()
+    z_ij = z_ij + 0.3 * torch.where(z >= 0, z_ij.clamp(min=0), z_ij.clamp(max=0))
+    expected = (z_ij / z_ij.sum(1, keepdim=True) * R[:, None]).sum(2).detach()
+    gamma = relprop.Composite([("0", Gamma(0.3))])
+    lrp = relprop.LRP(model, gamma, bias="ignore", epsilon=0, stabilizer=0)
+    torch.testing.assert_close(lrp.attribute(x, target=0), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_zbox_takes_bounds_by_channel() -> None:
     layer = nn.Conv2d(3, 2, 3).double()
     x = torch.rand(1, 3, 5, 5, dtype=torch.float64)

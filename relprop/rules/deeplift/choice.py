@@ -88,13 +88,7 @@ def difference_rules(graph: Graph, rule: RuleChoice, max_pool: str) -> list[Rule
 def activation_rule(
     node: Activation, rule: RuleChoice, producers: Mapping[Value, Node]
 ) -> DifferenceRule:
-    """The rule that the user chose for one activation function; Rescale where no pattern fits.
-
-    Logarithms, roots and quotients keep to Rescale: RevealCancel sees x only as `x0 + P + N`, and
-    near the edge of their domain the rounding of that sum is not small beside x.
-    """
-    if not _defined_everywhere(node):
-        return ACTIVATION_RULES["rescale"]
+    """The rule that the user chose for one activation function; Rescale where no pattern fits."""
     if callable(rule):
         name = rule(node)
     elif isinstance(rule, Mapping):
@@ -110,13 +104,6 @@ def activation_rule(
             f"{', '.join(map(repr, ACTIVATION_RULES))}; got {name!r}"
         )
     return ACTIVATION_RULES[name]
-
-
-def _defined_everywhere(node: Activation) -> bool:
-    if node.name == "pow":
-        (exponent,) = node.parameters
-        return exponent >= 0 and exponent == int(exponent)
-    return node.name not in ("log", "sqrt")
 
 
 def _fits(pattern: str, node: Node) -> bool:

@@ -6,25 +6,25 @@ are sums of two products, `W d` and `|W| |d|`, and so is the way back.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import Affine, Dense, Fixed, LinearMap
+from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap
 from relprop.graph.node import Value, sum_to
 from relprop.graph.nonlinear import Cat, Product, Sum
+from relprop.graph.weights import MAGNITUDE, WHOLE
 from relprop.rules.deeplift.multiplier import (
     DifferenceContext,
     DifferenceRule,
+    Halves,
     Multiplier,
     Parts,
     scaled_parts,
+    sign_parts,
 )
-
-
-def magnitude(w: Tensor) -> Tensor:
-    """`|W|`."""
-    return w.abs()
-
 
 #: From so many rows on, two matrix products are faster than the one pass over the weight.
 MANY_ROWS = 16
@@ -34,6 +34,12 @@ def _reads_weight_once(node: LinearMap, d: Tensor) -> bool:
     """Whether the signed dense operator is the faster way through a layer."""
     dense = isinstance(node, Dense) and not node.input_major
     return dense and d.numel() < MANY_ROWS * d.shape[-1]
+
+
+def _geometry(node: Convolution) -> dict[str, Any]:
+    """A convolution's geometry, as the operators of `relprop.ops` take it."""
+    names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+    return {name: getattr(node, name) for name in names}
 
 
 class Linear(DifferenceRule):
@@ -46,29 +52,39 @@ class Linear(DifferenceRule):
     def parts(self, node: LinearMap, context: DifferenceContext) -> Parts:
         """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`; a dense layer's in one pass."""
         d, run = context.difference(node.inputs[0]), context.x
-        assert node.weight is not None
         if _reads_weight_once(node, d):
-            return ops.signed_linear(d, run.constants[node.weight])
-        total = node.apply(run, d, run.constants[node.weight])
-        size = node.apply(run, d.abs(), run.constants.derive(node.weight, magnitude))
+            return ops.signed_linear(d, node.taken(run, WHOLE))
+        if isinstance(node, Convolution):
+            p, n = sign_parts(node.bordered(d))
+            weights = node.taken(run, WHOLE), node.taken(run, MAGNITUDE)
+            return ops.signed_convolution(p, n, *weights, **_geometry(node))
+        total, size = node.apply(run, d), node.apply(run, d.abs(), MAGNITUDE)
         # Rounding may leave a part that is 0 with the sign of the other.
         return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
+
+    def has_size(self, node: LinearMap, context: DifferenceContext) -> bool:
+        """A convolution: one product instead of two."""
+        return isinstance(node, Convolution)
+
+    def size(self, node: LinearMap, context: DifferenceContext) -> Tensor:
+        """`|W| |d|`."""
+        d = context.difference(node.inputs[0])
+        return node.apply(context.x, d.abs_(), MAGNITUDE)
 
     def backward(
         self, node: LinearMap, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
         """1B; for a pair 2B: `m_x = W^T u + sign(d) |W|^T v`, `u, v = (m+ ± m-) / 2`."""
-        run = context.x
-        assert node.weight is not None
-        shape, weight = run.shapes[node.inputs[0]], run.constants[node.weight]
-        if m.negative is None:
-            return (Multiplier(node.transpose(run, m.positive, shape, weight)),)
+        run, shape = context.x, context.x.shapes[node.inputs[0]]
+        u, v = m.halves()
+        if v is None:
+            return (Multiplier(node.transpose(run, u, shape)),)
         d = context.difference(node.inputs[0])
         if _reads_weight_once(node, d):
+            weight = node.taken(run, WHOLE)
             return (Multiplier(ops.signed_linear_backward(m.positive, m.negative, d, weight)),)
-        u, v = (m.positive + m.negative) / 2, (m.positive - m.negative) / 2
-        size = node.transpose(run, v, shape, run.constants.derive(node.weight, magnitude))
-        return (Multiplier(node.transpose(run, u, shape, weight) + d.sign() * size),)
+        parts = node.transpose(run, u, shape), node.transpose(run, v, shape, MAGNITUDE)
+        return (Multiplier(Halves(*parts).along(d)),)
 
 
 class Through(DifferenceRule):
@@ -83,12 +99,20 @@ class Through(DifferenceRule):
     def parts(self, node: Fixed, context: DifferenceContext) -> Parts:
         """Each part goes the same way."""
         P, N = context.parts(node.inputs[0])
-        return node.apply(context.x, P, None), node.apply(context.x, N, None)
+        return node.apply(context.x, P), node.apply(context.x, N)
+
+    def has_size(self, node: Fixed, context: DifferenceContext) -> bool:
+        """If the input has."""
+        return context.has_size(node.inputs[0])
+
+    def size(self, node: Fixed, context: DifferenceContext) -> Tensor:
+        """It goes the same way."""
+        return node.apply(context.x, context.size(node.inputs[0]))
 
     def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
         """Each multiplier goes the same way back."""
         shape = context.x.shapes[node.inputs[0]]
-        return (m.each(lambda t: node.transpose(context.x, t, shape, None)),)
+        return (m.each(lambda t: node.transpose(context.x, t, shape)),)
 
 
 class Unsigned(DifferenceRule):
@@ -97,7 +121,7 @@ class Unsigned(DifferenceRule):
     def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
         """1B."""
         one, shape = self.single(node, context, m), context.x.shapes[node.inputs[0]]
-        return (Multiplier(node.transpose(context.x, one, shape, None)),)
+        return (Multiplier(node.transpose(context.x, one, shape)),)
 
 
 class Scale(DifferenceRule):
@@ -113,6 +137,15 @@ class Scale(DifferenceRule):
         """`P_z = w+ P + w- N`, `N_z = w+ N + w- P`."""
         w, parts = context.x.constant(node.weight), context.parts(node.inputs[0])
         return parts if w is None else scaled_parts(w, parts)
+
+    def has_size(self, node: Affine, context: DifferenceContext) -> bool:
+        """If the input has."""
+        return context.has_size(node.inputs[0])
+
+    def size(self, node: Affine, context: DifferenceContext) -> Tensor:
+        """`|w|` times that of the input."""
+        w, size = context.x.constant(node.weight), context.size(node.inputs[0])
+        return size if w is None else size * w.abs()
 
     def backward(
         self, node: Affine, context: DifferenceContext, m: Multiplier
@@ -138,6 +171,15 @@ class Add(DifferenceRule):
         b = scaled_parts(node.alpha, context.parts(node.inputs[1]))
         return a[0] + b[0], a[1] + b[1]
 
+    def has_size(self, node: Sum, context: DifferenceContext) -> bool:
+        """If one of the branches has."""
+        return any(map(context.has_size, node.inputs))
+
+    def size(self, node: Sum, context: DifferenceContext) -> Tensor:
+        """The branches', added."""
+        a, b = map(context.size, node.inputs)
+        return torch.add(a, b, alpha=abs(node.alpha))
+
     def backward(
         self, node: Sum, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier, ...]:
@@ -160,6 +202,14 @@ class Part(DifferenceRule):
         """The parts side by side."""
         P, N = zip(*(context.parts(value) for value in node.inputs), strict=True)
         return node.compute(context.x, *P), node.compute(context.x, *N)
+
+    def has_size(self, node: Cat, context: DifferenceContext) -> bool:
+        """If one of the parts has."""
+        return any(map(context.has_size, node.inputs))
+
+    def size(self, node: Cat, context: DifferenceContext) -> Tensor:
+        """The parts', side by side."""
+        return node.compute(context.x, *map(context.size, node.inputs))
 
     def backward(
         self, node: Cat, context: DifferenceContext, m: Multiplier
@@ -208,7 +258,7 @@ class Midpoint(DifferenceRule):
         """`m_a = m (b + b0) / 2`, `m_b = m (a + a0) / 2`, m that of the term's sign."""
         a, b = self._middle(node, context)
         shapes = [context.x.shapes[value] for value in node.inputs]
-        if m.negative is None:
+        if m.single:
             m_a, m_b = m.positive, m.positive
         else:
             d_a, d_b = (context.difference(value) for value in node.inputs)

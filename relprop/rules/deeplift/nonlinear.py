@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, MaxPool
 from relprop.rules.deeplift.multiplier import (
     DifferenceContext,
     DifferenceRule,
+    Halves,
     Multiplier,
     Parts,
     scaled_parts,
@@ -40,7 +42,7 @@ class Rescale(DifferenceRule):
         x, x0 = context.x.values[value], context.x0.values[value]
 
         def times_slope(m: Tensor) -> Tensor:
-            return ops.rescale(m, x, x0, activation=node.name, parameters=node.parameters)
+            return ops.rescale(m, x, x0, **_function(node))
 
         return times_slope
 
@@ -50,12 +52,20 @@ class Rescale(DifferenceRule):
         slope = self._times_slope(node, context)(torch.ones_like(P))
         return scaled_parts(slope, (P, N))
 
+    def has_size(self, node: Activation, context: DifferenceContext) -> bool:
+        """If the input has."""
+        return context.has_size(node.inputs[0])
+
+    def size(self, node: Activation, context: DifferenceContext) -> Tensor:
+        """The input's, times the slope's absolute value."""
+        return self._times_slope(node, context)(context.size(node.inputs[0])).abs_()
+
     def backward(
         self, node: Activation, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
         """One elementwise pass."""
         times_slope = self._times_slope(node, context)
-        if m.negative is None:
+        if m.single:
             return (Multiplier(times_slope(m.positive)),)
         return (m.scaled(times_slope(torch.ones_like(m.positive))),)
 
@@ -70,7 +80,7 @@ class RevealCancel(DifferenceRule):
     passes_parts = True
 
     def keeps(self, node: Activation) -> tuple[Value, ...]:
-        """The function's input, of which the baseline's value is read."""
+        """The function's input."""
         return node.inputs
 
     def keeps_for_parts(self, node: Activation) -> tuple[Value, ...]:
@@ -80,27 +90,36 @@ class RevealCancel(DifferenceRule):
     def parts(self, node: Activation, context: DifferenceContext) -> Parts:
         """`y+, y-`."""
         (value,) = node.inputs
-        P, N = context.parts(value)
-        return ops.reveal_cancel_parts(
-            P, N, context.x0.values[value], activation=node.name, parameters=node.parameters
-        )
+        x, x0 = context.x.values[value], context.x0.values[value]
+        return ops.reveal_cancel_parts(*context.parts(value), x0, x, **_function(node))
+
+    def has_size(self, node: Activation, context: DifferenceContext) -> bool:
+        """If the input has."""
+        return context.has_size(node.inputs[0])
+
+    def size(self, node: Activation, context: DifferenceContext) -> Tensor:
+        """`y+ - y-`."""
+        (value,) = node.inputs
+        x, x0 = context.x.values[value], context.x0.values[value]
+        return ops.reveal_cancel_size(x, x0, context.size(value), **_function(node))
 
     def backward(
         self, node: Activation, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
         """One elementwise pass over both parts."""
         (value,) = node.inputs
-        P, N = context.parts(value)
-        positive, negative = ops.reveal_cancel(
-            m.positive,
-            m.other,
-            P,
-            N,
-            context.x0.values[value],
-            activation=node.name,
-            parameters=node.parameters,
-        )
-        return (Multiplier(positive, negative),)
+        x, x0 = context.x.values[value], context.x0.values[value]
+        if context.has_size(value):
+            operands = (m.positive, None if m.single else m.negative, x, x0, context.size(value))
+            return (Halves(*ops.signed_reveal_cancel(*operands, **_function(node))),)
+        parts = context.parts(value)
+        pair = ops.reveal_cancel(m.positive, m.negative, *parts, x0, x, **_function(node))
+        return (Multiplier(*pair),)
+
+
+def _function(node: Activation) -> dict[str, Any]:
+    """An activation function, as the operators of `relprop.ops` take it."""
+    return {"activation": node.name, "parameters": node.parameters}
 
 
 class Winner(DifferenceRule):
@@ -150,9 +169,10 @@ class Shapley(DifferenceRule):
         """See `relprop.ops.max_pool_shapley`."""
         (value,) = node.inputs
         x, x0 = context.x.values[value], context.x0.values[value]
+        negative = None if m.single else m.negative
         if isinstance(node, AdaptiveMaxPool):
-            return (Multiplier(ops.adaptive_max_pool_shapley(m.positive, x, x0, m.negative)),)
-        return (Multiplier(ops.max_pool_shapley(m.positive, x, x0, m.negative, **windows(node))),)
+            return (Multiplier(ops.adaptive_max_pool_shapley(m.positive, x, x0, negative)),)
+        return (Multiplier(ops.max_pool_shapley(m.positive, x, x0, negative, **windows(node))),)
 
 
 class Gradient(DifferenceRule):

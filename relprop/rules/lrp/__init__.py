@@ -8,7 +8,7 @@ from relprop.rules.lrp.presets import COMPOSITES
 from relprop.rules.lrp.selectors import depth, first, last
 from relprop.rules.lrp.signed import AlphaBeta, Gamma, ZPlus
 from relprop.rules.lrp.stabilizer import Stabilizer
-from relprop.rules.lrp.structure import Pass, Winner
+from relprop.rules.lrp.structure import Halves, Pass, Proportional, Winner
 from relprop.rules.lrp.weighted import BIAS_POLICIES
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     "Epsilon",
     "Flat",
     "Gamma",
+    "Halves",
     "Pass",
+    "Proportional",
     "ProportionalPool",
     "Shared",
     "Stabilizer",

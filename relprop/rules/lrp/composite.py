@@ -21,13 +21,15 @@ from relprop.rules.lrp import structure
 from relprop.rules.lrp.epsilon import Epsilon
 from relprop.rules.lrp.input_layers import ZBox
 from relprop.rules.lrp.pools import AsTold
-from relprop.rules.lrp.selectors import Places, Selector, as_selector
+from relprop.rules.lrp.selectors import KINDS, NodeTypes, Places, Selector, as_selector
 from relprop.rules.lrp.structure import StructureRule
-from relprop.rules.lrp.weighted import Settings, WeightedRule
+from relprop.rules.lrp.weighted import LinearRule, Settings
 from relprop.rules.support import Rule
 
+AnyRule = LinearRule | StructureRule
+
 #: LRP's rules for nodes that no pair of a composite is for.
-DEFAULTS: dict[type[Node], WeightedRule | StructureRule] = {
+DEFAULTS: dict[type[Node], AnyRule] = {
     **dict.fromkeys(WEIGHTED, Epsilon()),
     Affine: Epsilon(),
     Fixed: Epsilon(),
@@ -58,14 +60,15 @@ class Composite:
             from a node to a bool, `first()`, `last()`, or `depth(start, stop)`.
 
     Raises:
-        InvalidInputError, InvalidTypeError: what is given is no list of such pairs.
+        InvalidInputError, InvalidTypeError: what is given is no list of such pairs, or a rule can
+            fit no node that its selector selects, such as `AlphaBeta` on `"add"`.
 
     Example:
         >>> from relprop.rules import lrp
         >>> Composite([(lrp.first(), lrp.Flat()), ("convolution", lrp.Gamma(0.25))])
     """
 
-    pairs: tuple[tuple[Selector, WeightedRule | StructureRule], ...]
+    pairs: tuple[tuple[Selector, AnyRule], ...]
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Composite:
         """Whether a z^B rule has no bounds of its own, so that `LRP` must be told them."""
         return any(isinstance(rule, ZBox) and rule.lacks_bounds for _, rule in self.pairs)
 
-    def rule(self, node: Node, places: Places) -> WeightedRule | StructureRule:
+    def rule(self, node: Node, places: Places) -> AnyRule:
         """The rule for a node, as it was declared."""
         for selector, rule in self.pairs:
             if selector.selects(node, places) and rule.fits(node):
@@ -86,18 +89,32 @@ class Composite:
         return DEFAULTS[type(node)]
 
 
-def _checked(pair: object) -> tuple[Selector, WeightedRule | StructureRule]:
+def _checked(pair: object) -> tuple[Selector, AnyRule]:
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise InvalidInputError(f"a composite must be a list of (selector, rule); got {pair!r}")
     selector, rule = pair
-    if isinstance(rule, type) or not isinstance(rule, (WeightedRule, StructureRule)):
+    if isinstance(rule, type) or not isinstance(rule, AnyRule):
         hint = (
             f"{rule.__name__}, a class: write {rule.__name__}()"
             if (isinstance(rule, type))
             else repr(rule)
         )
         raise InvalidTypeError(f"a rule must be one of those in relprop.rules.lrp; got {hint}")
-    return as_selector(selector), rule
+    chosen = as_selector(selector)
+    if not _meet(chosen.nodes, rule.nodes):
+        kinds = ", ".join(
+            repr(name) for name, kind in KINDS.items() if _meet(kind.nodes, rule.nodes)
+        )
+        raise InvalidInputError(
+            f"a rule must fit what its selector selects; got {type(rule).__name__} for "
+            f"{selector!r}, but it can only fit {kinds}"
+        )
+    return chosen, rule
+
+
+def _meet(selected: NodeTypes, fitting: NodeTypes) -> bool:
+    """Whether a rule for nodes of the types `fitting` can be for a node that is selected."""
+    return any(issubclass(a, b) or a is Node for a in selected for b in fitting)
 
 
 def lrp_rules(graph: Graph, composite: Composite, settings: Settings) -> list[Rule | None]:
@@ -145,6 +162,15 @@ def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
         for value in node.inputs:
             amount[value] = amount.get(value, False) or rule.gives_amount(arriving)
     return found
+
+
+def bounds_ratios(rules: Sequence[Rule | None]) -> bool:
+    """Whether a denominator holds all that its relevance came from, so that no ratio is too large.
+
+    Without its bias, a neuron may have a denominator of 0, and relevance. Rounded by the tile, 0 is
+    a small number, and what is divided by it large enough to be seen all over the tile.
+    """
+    return all(getattr(rule, "bias", "absorb") == "absorb" for rule in rules)
 
 
 def _is_relu(node: Node) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from relprop.graph.linear import WEIGHTED, LinearMap, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Fixed, LinearMap, Rearrange
 from relprop.graph.node import Node, Value
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
@@ -24,6 +24,7 @@ class Epsilon(WeightedRule):
         epsilon: the stabilizer, which here is more than a safeguard; None for what `LRP` was told.
     """
 
+    nodes: ClassVar[tuple[type[Node], ...]] = (*WEIGHTED, Affine, Fixed)
     epsilon: float | Stabilizer | None = None
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Epsilon(WeightedRule):
         b = context.run.constant(node.bias)
         left_out = b if self.bias == "ignore" else None
         s = self.ratio(node, context, R, bias=left_out)
-        c = node.transpose(context.run, s, context.run.shapes[node.inputs[0]], context.weight(node))
+        c = node.transpose(context.run, s, context.run.shapes[node.inputs[0]])
         z = context[node.output]
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -77,6 +78,8 @@ class Shared(StructureRule):
 class ProportionalPool(WeightedRule):
     """A max pool as if it were a sum: `R_i = x_i R_j / stab(sum_i' x_i')` over a window."""
 
+    nodes: ClassVar[tuple[type[Node], ...]] = (MaxPool, AdaptiveMaxPool)
+
     @property
     def name(self) -> str:
         """By what it does."""
@@ -84,7 +87,7 @@ class ProportionalPool(WeightedRule):
 
     def fits(self, node: Node) -> bool:
         """Max pools."""
-        return isinstance(node, (MaxPool, AdaptiveMaxPool))
+        return isinstance(node, self.nodes)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The pool's input and output."""

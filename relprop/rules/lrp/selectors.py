@@ -5,21 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any, ClassVar, NamedTuple
 
 from relprop.errors import InvalidInputError, InvalidTypeError
-from relprop.graph.linear import WEIGHTED, Affine, Convolution, Fixed, LinearMap
+from relprop.graph.linear import (
+    WEIGHTED,
+    Affine,
+    Convolution,
+    Dense,
+    Fixed,
+    LinearMap,
+    MatrixProduct,
+)
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 
-KINDS: dict[str, Callable[[Node], bool]] = {
-    "convolution": lambda node: isinstance(node, Convolution),
-    "dense": lambda node: isinstance(node, WEIGHTED) and not isinstance(node, Convolution),
-    "batch_norm": lambda node: isinstance(node, Affine) and node.origin == "batch_norm",
-    "max_pool": lambda node: isinstance(node, (MaxPool, AdaptiveMaxPool)),
-    "average_pool": lambda node: isinstance(node, Fixed) and "avg_pool" in node.label,
-    "add": lambda node: isinstance(node, Sum),
-    "mul": lambda node: isinstance(node, Product),
-    "activation": lambda node: isinstance(node, Activation),
+NodeTypes = tuple[type[Node], ...]
+
+
+class _Kind(NamedTuple):
+    """Nodes of some types, or those among them of which something holds."""
+
+    nodes: NodeTypes
+    holds: Callable[[Any], bool] = lambda node: True
+
+
+KINDS: dict[str, _Kind] = {
+    "convolution": _Kind((Convolution,)),
+    "dense": _Kind((Dense, MatrixProduct)),
+    "batch_norm": _Kind((Affine,), lambda node: node.origin == "batch_norm"),
+    "max_pool": _Kind((MaxPool, AdaptiveMaxPool)),
+    "average_pool": _Kind((Fixed,), lambda node: "avg_pool" in node.label),
+    "add": _Kind((Sum,)),
+    "mul": _Kind((Product,)),
+    "activation": _Kind((Activation,)),
 }
 
 
@@ -39,15 +58,21 @@ class Kind:
 
     name: str
 
+    @property
+    def nodes(self) -> NodeTypes:
+        """The types of node that a kind consists of."""
+        return KINDS[self.name].nodes
+
     def selects(self, node: Node, places: Places) -> bool:
         """Whether the node is of the kind."""
-        return KINDS[self.name](node)
+        return isinstance(node, self.nodes) and KINDS[self.name].holds(node)
 
 
 @dataclass(frozen=True)
 class Module:
     """The nodes of modules whose path matches a pattern of `fnmatch`, or lies within one."""
 
+    nodes: ClassVar[NodeTypes] = (Node,)
     pattern: str
 
     def matches(self, path: str) -> bool:
@@ -69,6 +94,7 @@ class Module:
 class Chosen:
     """The nodes for which a function of the user's says so."""
 
+    nodes: ClassVar[NodeTypes] = (Node,)
     function: Callable[[Node], bool]
 
     def selects(self, node: Node, places: Places) -> bool:
@@ -80,6 +106,8 @@ class Chosen:
 class First:
     """The layers with weights that read the model's input, perhaps rearranged."""
 
+    nodes: ClassVar[NodeTypes] = WEIGHTED
+
     def selects(self, node: Node, places: Places) -> bool:
         """Whether the node is one of them."""
         return node.output in places.first
@@ -88,6 +116,8 @@ class First:
 @dataclass(frozen=True)
 class Last:
     """The layers with weights that no other layer with weights comes after."""
+
+    nodes: ClassVar[NodeTypes] = WEIGHTED
 
     def selects(self, node: Node, places: Places) -> bool:
         """Whether the node is one of them."""
@@ -98,6 +128,7 @@ class Last:
 class Depth:
     """Layer k of n with weights, counted from 0 in the order they run, if start <= k/n < stop."""
 
+    nodes: ClassVar[NodeTypes] = WEIGHTED
     start: float
     stop: float
 

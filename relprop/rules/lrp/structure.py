@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import Rearrange
+from relprop.graph.linear import LinearMap, Rearrange
 from relprop.graph.node import Call, Node, Value, sum_to
-from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+from relprop.graph.nonlinear import (
+    Activation,
+    AdaptiveMaxPool,
+    Cat,
+    MaxPool,
+    Opaque,
+    Product,
+    Sum,
+)
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.weighted import Settings, WeightedRule
 from relprop.rules.support import transposed_jacobian, winner
@@ -23,7 +32,7 @@ class StructureRule:
 
     takes_activation = False
     #: The nodes that the rule is for.
-    nodes: tuple[type[Node], ...] = ()
+    nodes: ClassVar[tuple[type[Node], ...]] = ()
 
     @property
     def name(self) -> str:
@@ -61,9 +70,11 @@ class Pass(StructureRule):
     So does any other node with one input, if a composite says so and the shape stays the same.
     """
 
+    nodes = (LinearMap, Activation, MaxPool, AdaptiveMaxPool, Cat, Opaque)
+
     def fits(self, node: Node) -> bool:
         """Nodes with one input."""
-        return len(node.inputs) == 1
+        return isinstance(node, self.nodes) and len(node.inputs) == 1
 
     def placed(self, node: Node, settings: Settings) -> StructureRule:
         """Written out, unless the node is an activation function."""
@@ -111,9 +122,9 @@ class Move(StructureRule):
         run, shape = context.run, context.run.shapes[node.inputs[0]]
         if context.ledger is not None and R.amount is not None:
             # What the rule above gave to padding.
-            copied = node.apply(run, R.amount.new_ones(()).expand(*shape), None)
+            copied = node.apply(run, R.amount.new_ones(()).expand(*shape))
             context.charge(node, dropped=R.amount * (copied == 0))
-        return (each(R, lambda t: node.transpose(run, t, shape, None)),)
+        return (each(R, lambda t: node.transpose(run, t, shape)),)
 
 
 class Part(StructureRule):
@@ -152,9 +163,11 @@ class Winner(StructureRule):
 class Proportional(WeightedRule):
     """A sum of two branches `z = a + alpha b`: each gets its share of z, as by the epsilon rule."""
 
+    nodes = (Sum,)
+
     def fits(self, node: Node) -> bool:
         """Sums."""
-        return isinstance(node, Sum)
+        return isinstance(node, self.nodes)
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The sum."""

@@ -14,17 +14,17 @@ What becomes of the bias is a policy of its own, for every rule with a bias in i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from relprop import ops
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap, MatrixProduct
+from relprop.graph.linear import WEIGHTED, Affine, LinearMap, MatrixProduct
 from relprop.graph.node import Node
+from relprop.graph.weights import Take
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
 
@@ -33,16 +33,6 @@ if TYPE_CHECKING:
 
 BIAS_POLICIES = ("absorb", "ignore", "redistribute")
 Bound = float | Tensor
-
-
-def positive(w: Tensor) -> Tensor:
-    """`W+`, the weight's positive part."""
-    return w.clamp(min=0)
-
-
-def negative(w: Tensor) -> Tensor:
-    """`W-`, the weight's negative part."""
-    return w.clamp(max=0)
 
 
 def ones(w: Tensor) -> Tensor:
@@ -62,9 +52,43 @@ class Settings:
     max_pool: str = "winner"
 
 
+@dataclass(frozen=True)
+class LinearRule:
+    """A rule of linear maps with a weight, as a user declares it.
+
+    Attributes:
+        nodes: the types of node that such a rule can be for.
+    """
+
+    nodes: ClassVar[tuple[type[Node], ...]] = (*WEIGHTED, Affine)
+
+    @property
+    def takes_activation(self) -> bool:
+        """Whether the rule can take relevance that still has an activation function on it."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """The rule's name in tables."""
+        return type(self).__name__.lower()
+
+    @property
+    def reads_whole_output(self) -> bool:
+        """Whether the rule reads the layer's output where no relevance arrives, too."""
+        return False
+
+    def fits(self, node: Node) -> bool:
+        """Linear maps with a weight."""
+        return isinstance(node, LinearMap) and node.weight is not None
+
+    def placed(self, node: Node, settings: Settings) -> Self:
+        """The rule for this node: there is nothing to set."""
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
-class WeightedRule:
-    """A rule of linear maps, as a user declares it; None stands for what `LRP` was told.
+class WeightedRule(LinearRule):
+    """A rule that divides by what a neuron's inputs bring; None stands for what `LRP` was told.
 
     Attributes:
         stabilizer: of the rule's divisions: a number to add, or a `Stabilizer`.
@@ -81,28 +105,14 @@ class WeightedRule:
         as_stabilizer("stabilizer", self.stabilizer)
 
     @property
-    def takes_activation(self) -> bool:
-        """Whether the rule can take relevance that still has an activation function on it."""
-        return True
-
-    @property
-    def name(self) -> str:
-        """The rule's name in tables."""
-        return type(self).__name__.lower()
-
-    @property
     def division(self) -> Stabilizer:
         """The stabilizer, whichever way it was given."""
         return as_stabilizer("stabilizer", self.stabilizer)
 
     @property
     def reads_whole_output(self) -> bool:
-        """Whether the rule reads the layer's output where no relevance arrives, too."""
+        """For the mean over it, if the stabilizer is relative."""
         return self.division.kind == "relative"
-
-    def fits(self, node: Node) -> bool:
-        """Linear maps with a weight."""
-        return isinstance(node, LinearMap) and node.weight is not None
 
     def placed(self, node: Node, settings: Settings) -> Self:
         """The rule for this node, with the user's settings where the declaration has none."""
@@ -182,22 +192,18 @@ class WeightedRule:
         return None
 
 
-def spread(
-    node: LinearMap, context: LrpContext, t: Tensor, parts: Callable[[Tensor], Tensor] = ones
-) -> Tensor:
+def spread(node: LinearMap, context: LrpContext, t: Tensor, parts: Take = ones) -> Tensor:
     """`sum_j p_ij t_j / n_j` with `n_j = sum_i p_ij`: each `t_j` to the inputs of neuron j.
 
     The parts `p_ij` are made from the weight; with ones, they are equal, and n_j is the number of
     inputs. Padding is no input. Where n_j is 0, as where a neuron sees nothing but padding, `t_j`
     is dropped.
     """
-    run, weight = context.run, node.weight
-    shape = run.shapes[node.inputs[0]]
-    p = None if weight is None else run.constants.derive(weight, parts)
+    run, shape = context.run, context.run.shapes[node.inputs[0]]
     # A constant on the left may take what comes first for its rows, and not for the batch.
     examples = shape[0] if isinstance(node, MatrixProduct) else 1
-    n = node.apply(run, t.new_ones(()).expand(examples, *shape[1:]), p)
+    n = node.apply(run, t.new_ones(()).expand(examples, *shape[1:]), parts)
     part = torch.where(n == 0, 0, t / n)
     if context.ledger is not None:
         context.charge(node, dropped=torch.where(n == 0, t, 0))
-    return node.transpose(run, part, shape, p)
+    return node.transpose(run, part, shape, parts)
