@@ -7,12 +7,12 @@ from operator_cases import CHANNELS_LAST
 from torch import Tensor
 from torch.nn import functional
 
-from relprop.ops import backends, reference_convolution, winograd_convolution
+from relprop.ops import backends, reference_winograd, winograd_convolution
 from relprop.ops.winograd import suits
 
 IMPLEMENTATIONS = (
     torch.ops.relprop.winograd_convolution,
-    reference_convolution.winograd_convolution,
+    reference_winograd.winograd_convolution,
 )
 # batch, in, out, height, width
 SIZES = [
