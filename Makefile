@@ -65,9 +65,9 @@ picture: $(VENV)/.demo-installed  ## make the picture of the README anew
 digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; results go to DIGITS; ARGS="--weights FILE"
 	$(BIN)/python -m benchmarks.mnist_digits --output $(DIGITS) $(ARGS)
 
-peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare DeepLIFT with other packages; the table goes to docs/deeplift-peers.md
+peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)
-	$(BIN)/python benchmarks/compare_deeplift.py --output docs/deeplift-peers.md
+	$(BIN)/python -m benchmarks.peers deeplift --output docs/deeplift-peers.md
 
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
