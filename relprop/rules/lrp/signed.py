@@ -168,10 +168,14 @@ class Gamma(WeightedRule):
         return (node.inputs[0], node.output)
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """2F + 1B for x known to be >= 0 and a ReLU above, else 2F + 2B; twice for signed x."""
+        """2F + 1B for x >= 0 and a ReLU above that the bias is no part of, else 2F + 2B.
+
+        Twice that for signed x.
+        """
         z, b = context[node.output], self.bias_of(node, context)
-        if b is None and node.bias is not None:
-            z = z - node.broadcast(context.run.constants[node.bias], z.dim())
+        ignored = node.bias if b is None else None
+        if ignored is not None:
+            z = z - node.broadcast(context.run.constants[ignored], z.dim())
         z_p = _Contributions(node, context, positive, negative).forward(
             None if b is None else positive(b)
         )
@@ -181,8 +185,10 @@ class Gamma(WeightedRule):
         s = self.ratio(node, context, R, denominator=d)
         larger, smaller = _Tilted(positive, self.gamma), _Tilted(negative, self.gamma)
         c = _Contributions(node, context, larger, smaller).transpose(torch.where(up, s, 0))
-        # No relevance arrives below a ReLU that is off, unless it arrives in amounts.
-        if R.amount is not None or R.activation is None or R.activation.name != "relu":
+        # No relevance arrives below a ReLU that is off, unless it arrives in amounts; but one that
+        # only the bias has turned on has z < 0 without it.
+        off = R.amount is None and R.activation is not None and R.activation.name == "relu"
+        if ignored is not None or not off:
             c = c + _Contributions(node, context, smaller, larger).transpose(torch.where(up, 0, s))
         if b is not None and self.settles(context):
             b = torch.where(
