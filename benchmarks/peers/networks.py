@@ -20,13 +20,14 @@ class Chain(nn.Module):
 
     def __init__(self, *steps: Step) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(step for step in steps if isinstance(step, nn.Module))
-        self.steps = [None if isinstance(step, nn.Module) else step for step in steps]
+        modules = dict.fromkeys(step for step in steps if isinstance(step, nn.Module))
+        self.layers = nn.ModuleList(modules)
+        places = {module: place for place, module in enumerate(modules)}
+        self.steps = [places[step] if isinstance(step, nn.Module) else step for step in steps]
 
     def forward(self, x: Tensor) -> Tensor:
-        modules = iter(self.layers)
         for step in self.steps:
-            x = (next(modules) if step is None else step)(x)
+            x = self.layers[step](x) if isinstance(step, int) else step(x)
         return x
 
 
