@@ -17,6 +17,8 @@ PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(T
 TIMM ?= timm==1.0.31 huggingface_hub==0.27.1 safetensors pyyaml requests urllib3 idna certifi charset-normalizer
 # What DeepLIFT is compared with besides. These may bring what they need: the torch that is there will do.
 DEEPLIFT_PEERS ?= shap==0.51.0 tangermeme==1.6.0
+# What LRP is compared with besides, without what it would pull in: of lxt only the rules are used.
+LRP_PEERS ?= lxt==2.1 autolrp==0.2.0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -67,7 +69,9 @@ digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; result
 
 peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)
+	$(PIP) --no-deps $(LRP_PEERS)
 	$(BIN)/python -m benchmarks.peers deeplift --output docs/deeplift-peers.md
+	$(BIN)/python -m benchmarks.peers lrp --output docs/lrp-peers.md
 
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)

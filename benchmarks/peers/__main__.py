@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.peers.deeplift.page import page as deeplift
+from benchmarks.peers.lrp.page import page as lrp
 
-PAGES: dict[str, Callable[[], str]] = {"deeplift": deeplift}
+PAGES: dict[str, Callable[[], str]] = {"deeplift": deeplift, "lrp": lrp}
 
 
 def main() -> None:

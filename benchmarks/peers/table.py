@@ -37,11 +37,10 @@ def cell(one: Outcome, ours: Outcome | None, tolerance: float, notes: Footnotes)
         return one.absence
     if one.shares is None:
         return f"**{one.failure.split(':')[0]}** {notes.mark(one.failure)}"
-    if not one.error <= tolerance:
-        return f"**{amount(one.error)}**"
+    said = amount(one.error) if one.error <= tolerance else f"**{amount(one.error)}**"
     if ours is None or ours.shares is None:
-        return amount(one.error)
-    return f"{amount(one.error)} ({amount(deviation(one.shares, ours.shares))})"
+        return said
+    return f"{said} ({amount(deviation(one.shares, ours.shares))})"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

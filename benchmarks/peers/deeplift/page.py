@@ -32,9 +32,11 @@ def row(name: str, notes: Footnotes) -> list[str]:
         return [name, *["not installed" for _ in PACKAGES]]
     outcomes = [ask(package, found) for package in PACKAGES]
     ours = outcomes[PACKAGES.index(OURS)]
-    peers = [None if package.package == OURS.package else ours for package in PACKAGES]
-    pairs = zip(outcomes, peers, strict=True)
-    return [name, *(cell(one, with_, found.tolerance, notes) for one, with_ in pairs)]
+    cells = []
+    for package, one in zip(PACKAGES, outcomes, strict=True):
+        alone = package.package == OURS.package or not one.error <= found.tolerance
+        cells.append(cell(one, None if alone else ours, found.tolerance, notes))
+    return [name, *cells]
 
 
 def page() -> str:
