@@ -23,10 +23,10 @@ class Footnotes:
 
 
 def amount(error: float) -> str:
-    """Per cent where that is a number to read, else its order of magnitude."""
+    """Per cent where that is a number to read, else the error itself, to one digit."""
     if error == 0:
         return "0"
-    if error < 0.001:
+    if error < 0.001 or error >= 1000:
         return f"{error:.0e}"
     return f"{100 * error:,.0f} %" if error >= 0.1 else f"{100 * error:.1f} %"
 

@@ -161,7 +161,10 @@ EXPLAINED = {
 }
 """The networks that iNNvestigate has explained."""
 
-TORCHVISION = {"ResNet18, random weights": "resnet18", "VGG16, random weights": "vgg16"}
+TORCHVISION = {
+    "ResNet18, random weights": "resnet18",
+    "SqueezeNet 1.1, random weights": "squeezenet1_1",
+}
 LARGE = (*TORCHVISION, PHOTO)
 NAMES = (*EXPLAINED, *NETWORKS, *LARGE)
 

@@ -20,22 +20,27 @@ All explain the same model as it is, with the same rule put on every layer with 
 left out of the denominators, so that relevance should sum to the score. lxt, autolrp, and
 iNNvestigate's epsilon rule cannot leave them out: their sums lack what biases took. Relevance is
 also lost, by the rules' own formulas, where a neuron has no contributions of the sign that a rule
-asks for, or no input but its bias; where another package has the same bold number and 0 or rounding
+asks for, or no input but its bias; where other packages have the same bold number and rounding or 0
 in parentheses, it is the formula's. relprop's second column hands out such shares, and those of the
 biases, to the layer's inputs in equal parts (`bias="redistribute"`), so its maps are others.
 
 Some definitions differ: captum's z+ and gamma are for inputs >= 0, and its gamma for outputs >= 0;
 for gamma, relprop takes the sign of z without its bias, zennit with it; captum, zennit, lxt and
 autolrp pass relevance unchanged through a batch norm that is not folded into a convolution, which
-keeps sums; autolrp shares out average pools in equal parts. captum takes rules module by module, as
-set here, and its epsilon rule is its gamma rule of gamma 0, which can leave out biases. zennit's
-second column uses its `ResNetCanonizer`, which folds batch norms and rewrites the blocks of
-torchvision's ResNets. lxt is made for transformers: its `EpsilonRule` is wrapped around every
-module with weights or pools by hand. iNNvestigate needs TensorFlow; its maps of six networks, in
-float32, were kept. shap has no LRP: for its DeepLIFT, see [deeplift-peers.md](deeplift-peers.md).
+keeps sums; autolrp shares out average pools in equal parts, and sums by the absolute values of
+their branches. captum takes rules module by module, as set here, and its epsilon rule is its gamma
+rule of gamma 0, which can leave out biases. zennit's second column uses its `ResNetCanonizer`,
+which folds batch norms and rewrites the blocks of torchvision's ResNets. lxt is made for
+transformers: its `EpsilonRule` is wrapped around every module with weights or pools by hand.
+iNNvestigate needs TensorFlow; its maps of six networks, in float32, were kept. shap has no LRP: for
+its DeepLIFT, see [deeplift-peers.md](deeplift-peers.md).
+
+The epsilon rule with so small an epsilon divides by almost nothing again and again on the trained
+network: relevance outgrows the digits of float64. relprop warns of that.
 
 `make peers` installs the packages and writes this page anew. `python -m benchmarks.peers lrp`
-prints it with the packages that are there. This time they were {versions}.
+prints it with the packages that are there. This time they were
+{versions}.
 """
 
 
