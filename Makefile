@@ -24,6 +24,8 @@ DEEPLIFT_PEERS ?= shap==0.51.0 tangermeme==1.6.0
 # Whose metric erases pictures, and what it cannot be imported without besides the groups of packages below.
 QUANTUS ?= quantus==0.6.0 opencv-python-headless==5.0.0.93 pandas==3.1.1 python-dateutil==4.0.0 \
 	scikit-learn==1.9.1 joblib==1.6.0 threadpoolctl==3.8.0 cloudpickle==3.1.2 narwhals==2.29.0 tqdm==4.70.1
+# What LRP is compared with besides, without what it would pull in: of lxt only the rules are used.
+LRP_PEERS ?= lxt==2.1 autolrp==0.2.0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -75,9 +77,11 @@ digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; result
 flipping: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## erase what methods say matters in photos; results go to FLIPPING; ARGS="--fill mean"
 	$(BIN)/python -m benchmarks.pixel_flipping --output $(FLIPPING) $(ARGS)
 
-peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare DeepLIFT with other packages; the table goes to docs/deeplift-peers.md
+peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)
-	$(BIN)/python benchmarks/compare_deeplift.py --output docs/deeplift-peers.md
+	$(PIP) --no-deps $(LRP_PEERS)
+	$(BIN)/python -m benchmarks.peers deeplift --output docs/deeplift-peers.md
+	$(BIN)/python -m benchmarks.peers lrp --output docs/lrp-peers.md
 
 bench: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## measure what explanations cost, in minutes; results go to COST; ARGS="--network VGG16"
 	$(BIN)/python -m benchmarks.cost operators --output $(COST)

@@ -156,7 +156,10 @@ class Gamma(WeightedRule):
         return (node.inputs[0], node.output)
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """2F + 1B for x known to be >= 0 and a ReLU above, else 2F + 2B; twice for signed x."""
+        """2F + 1B for x >= 0 and a ReLU above that the bias is no part of, else 2F + 2B.
+
+        Twice that for signed x.
+        """
         z, b = context[node.output], self.bias_of(node, context)
         left_out = context.run.constant(node.bias) if b is None else None
         if left_out is not None:
