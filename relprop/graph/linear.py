@@ -101,8 +101,8 @@ class Convolution(LinearMap):
     def without_border(self, t: Tensor, shape: Sequence[int]) -> Tensor:
         """The part of a bordered tensor that is the input, of the given shape."""
         for dim, n in enumerate(shape[2:], start=2):
-            before = self.border[2 * (len(shape) - 1 - dim)] if self.border else 0
-            t = t.narrow(dim, before, n)
+            if self.border:
+                t = t.narrow(dim, self.border[2 * (len(shape) - 1 - dim)], n)
         return t
 
     def taken(self, run: Run, take: Take) -> Tensor:
