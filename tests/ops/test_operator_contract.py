@@ -71,20 +71,36 @@ def same(results: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(results, others, strict=True))
 
 
+# How many results an operator has, and which of its arguments has their shape.
+LIKE_ARGUMENT = {
+    "lrp_ratio": (1, 2),
+    "rescale": (1, 1),
+    "max_pool_winner": (1, 1),
+    "adaptive_max_pool_winner": (1, 1),
+    "max_pool_shapley": (1, 2),
+    "adaptive_max_pool_shapley": (1, 2),
+    "reveal_cancel": (2, 2),
+    "reveal_cancel_parts": (2, 0),
+    "signed_reveal_cancel": (2, 2),
+    "reveal_cancel_size": (1, 0),
+    "signed_linear_backward": (1, 2),
+}
+# Those of the others have a shape of their own, for each example.
+OWN_SHAPE = {
+    "max_pool_shapley_parts": (2, (3, 3, 4)),
+    "adaptive_max_pool_shapley_parts": (2, (3, 4, 5)),
+    "signed_linear": (2, (5,)),
+    "signed_convolution": (2, (4, 3, 4)),
+    "signed_convolution_backward": (2, (3, 6, 8)),
+}
+
+
 def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
-    parts = {
-        "max_pool_shapley_parts": (3, 3, 4),
-        "adaptive_max_pool_shapley_parts": (3, 4, 5),
-        "signed_linear": (5,),
-        "signed_convolution": (4, 3, 4),
-        "signed_convolution_backward": (3, 6, 8),
-    }
-    if operator in parts:
-        return [torch.Size((a[0].shape[0], *parts[operator]))] * 2
-    if operator.startswith("reveal_cancel"):
-        return [a[1].shape] * 2
-    third = ("lrp_ratio", "max_pool_shapley", "adaptive_max_pool_shapley", "signed_linear_backward")
-    return [a[2 if operator in third else 1].shape]
+    if operator in OWN_SHAPE:
+        count, shape = OWN_SHAPE[operator]
+        return [torch.Size((a[0].shape[0], *shape))] * count
+    count, argument = LIKE_ARGUMENT[operator]
+    return [a[argument].shape] * count
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
