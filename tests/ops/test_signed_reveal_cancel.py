@@ -6,7 +6,7 @@ import operator_formulas as formulas
 import pytest
 import torch
 from agreement import assert_as_accurate, assert_close, assert_same
-from function_formulas import PARAMETERS, TORCH
+from function_formulas import PARAMETERS, POSITIVE, TORCH
 from operator_cases import (
     CHANNELS_LAST,
     CONTIGUOUS,
@@ -110,7 +110,7 @@ def test_part_that_rounding_turned_round_is_no_part(
 ) -> None:
     """A size a little below the difference leaves a part of 0 with the other's sign.
 
-    The root has an infinite slope at 0, which would make much of little; it is not defined below.
+    The root would make much of it: it is steep beside 0, and not defined below.
     """
     ends = torch.tensor([4.0, 0.0], dtype=dtype, device=device)
     x, x0 = (ends[:1], ends[1:]) if sign > 0 else (ends[1:], ends[:1])
@@ -120,6 +120,22 @@ def test_part_that_rounding_turned_round_is_no_part(
         assert_close(SIZE[name](x, x0, wide, *root), torch.full_like(x, 2), 4e-7)
         u, v = HALVES[name](torch.ones_like(x), None, x, x0, wide, *root)
         assert_close(u + sign * v, torch.full_like(x, 0.5), 4e-7)
+
+
+@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("activation", NAMES)
+def test_parts_of_any_sign_sum_to_the_difference(
+    name: str, activation: str, device: torch.device
+) -> None:
+    """Above a function that falls, P may be negative, and N positive."""
+    P, N, r = exact_parts(activation, device)
+    P, N = torch.where(r < r.median(), -P, P), -N
+    r = r + 4 if activation in POSITIVE else r
+    x, p, function = r + P + N, PARAMETERS.get(activation, ()), code_and_parameters(activation)
+    u, v = HALVES[name](torch.ones_like(x), None, x, r, P - N, *function)
+    rise = TORCH[activation](x, *p) - TORCH[activation](r, *p)
+    assert_close(u * (x - r) + v * (P - N), rise, 1e-13)
+    assert_close(SIZE[name](x, r, P - N, *function), (u + v) * P - (u - v) * N, 1e-13)
 
 
 def test_not_a_number_is_not_hidden(device: torch.device) -> None:
