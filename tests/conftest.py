@@ -6,18 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-
-def define_torchvision_operators() -> None:
-    """Let torchvision from PyPI, which is built for CUDA, import beside a CPU torch.
-
-    Only its classification models are used; they call none of its own operators.
-    """
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor"
-            )
-
+from benchmarks.torchvision_operators import define_torchvision_operators
 
 define_torchvision_operators()
 settings.register_profile("relprop", deadline=None)  # machines are slow when they are busy

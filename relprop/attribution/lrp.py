@@ -25,7 +25,7 @@ from relprop.graph.node import Graph, Node, Run, Value, is_scalar
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
-from relprop.rules.lrp.composite import Composite, lrp_rules, stand_ins
+from relprop.rules.lrp.composite import Composite, bounds_ratios, lrp_rules, stand_ins
 from relprop.rules.lrp.pools import MAX_POOLS
 from relprop.rules.lrp.presets import COMPOSITES
 from relprop.rules.lrp.relevance import Account, LrpContext, Relevance
@@ -202,7 +202,7 @@ class LRP(Attributor):
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
             plan = self._plan(arguments)
-            sweep = Sweep(plan.graph, plan.sweep.crossings, keep_all=True)
+            sweep = plan.sweep.keeping_all()
             run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             output = run.values[plan.graph.output]
             seed = one_hot(target, output)
@@ -246,7 +246,7 @@ class LRP(Attributor):
 
     def _sweep(self, graph: Graph) -> Sweep:
         rules = lrp_rules(graph, self.composite, self.settings)
-        return Sweep(graph, rules, stand_ins(graph, rules))
+        return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(rules))
 
 
 def _ledger(plan: Plan) -> dict[str, Account]:

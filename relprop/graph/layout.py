@@ -7,25 +7,15 @@ blocks already.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from relprop.graph.constants import Constants
-from relprop.graph.linear import Convolution
-from relprop.graph.node import Graph
+from relprop.graph.weights import Take
 
 #: What oneDNN convolves; float64 goes through matrix products, in whatever order.
 FAST = (torch.float32, torch.bfloat16, torch.float16)
-
-
-def lay_out(graph: Graph, constants: Constants) -> None:
-    """Let the graph run in channels-last order, if it convolves images: in place."""
-    for node in graph.nodes:
-        if isinstance(node, Convolution) and len(node.stride) == 2:
-            assert node.weight is not None
-            name = f"{node.output}.channels_last_weight"
-            node.weight = constants.add(name, channels_last, node.weight)
-            graph.channels_last = True
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -33,3 +23,14 @@ def channels_last(images: Tensor) -> Tensor:
     if images.dim() != 4 or images.dtype not in FAST or images.device.type != "cpu":
         return images
     return images.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """What is made of a weight, in channels-last order if images are."""
+
+    take: Take
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The weight to multiply by."""
+        return channels_last(self.take(w))

@@ -1,7 +1,7 @@
 """Nodes that are linear in one activation: `z = W x + b`.
 
-Each can be applied with another weight in place of its own, and transposed: this is all that the
-rules need to know of a convolution, a dense layer, a batch norm or an average pool.
+Each can be applied with what is made of its weight in place of it, and transposed: this is all that
+the rules need to know of a convolution, a dense layer, a batch norm or an average pool.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relprop.graph.layout import InOrder
 from relprop.graph.node import Call, Node, Run, Value, sum_to
+from relprop.graph.weights import WHOLE, BySign, Take
+from relprop.ops import winograd
 
 
 @dataclass(kw_only=True)
@@ -29,11 +32,17 @@ class LinearMap(Node):
     bias: Value | None = None
     channel_dim: int | None = 1
 
-    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+    def taken(self, run: Run, take: Take) -> Tensor:
+        """The weight, or what is made of it."""
+        assert self.weight is not None
+        whole = take is WHOLE
+        return run.constants[self.weight] if whole else run.constants.derive(self.weight, take)
+
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`, without the bias."""
         raise NotImplementedError
 
-    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`, in the given shape of the input `x`.
 
         Where a node knows no better way, torch's autograd transposes it: the gradient of a linear
@@ -41,11 +50,11 @@ class LinearMap(Node):
         """
         with torch.enable_grad():
             x = s.new_zeros(()).expand(*shape).requires_grad_()
-            return torch.autograd.grad(self.apply(run, x, weight), x, s)[0]
+            return torch.autograd.grad(self.apply(run, x, take), x, s)[0]
 
     def compute(self, run: Run, *operands: Tensor) -> Tensor:
         """`W x + b`."""
-        z = self.apply(run, operands[0], run.constant(self.weight))
+        z = self.apply(run, operands[0])
         bias = run.constant(self.bias)
         return z if bias is None else z + self.broadcast(bias, z.dim())
 
@@ -96,10 +105,18 @@ class Convolution(LinearMap):
             t = t.narrow(dim, before, n)
         return t
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def taken(self, run: Run, take: Take) -> Tensor:
+        """In the order that convolves faster."""
+        assert self.weight is not None
+        return run.constants.derive(self.weight, InOrder(take))
+
+    def _convolve(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
+        x = self.bordered(x)
+        if self._filters(run, x, take, self.transposed):
+            return self._filtered(run, x, take, bias, self.transposed)
         return torch.convolution(
-            self.bordered(x),
-            weight,
+            x,
+            self.taken(run, take),
             bias,
             self.stride,
             self.padding,
@@ -109,19 +126,49 @@ class Convolution(LinearMap):
             self.groups,
         )
 
+    def _filters(self, run: Run, x: Tensor, take: Take, transposed: bool) -> bool:
+        """Whether there is a faster way of convolving than torch's."""
+        if not run.winograd or not isinstance(take, BySign) or any(self.output_padding):
+            return False
+        assert self.weight is not None
+        return winograd.suits(
+            x,
+            run.constants[self.weight],
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            transposed=transposed,
+        )
+
+    def _filtered(
+        self, run: Run, x: Tensor, take: Take, bias: Tensor | None, transposed: bool
+    ) -> Tensor:
+        assert self.weight is not None and isinstance(take, BySign)
+        return winograd.winograd_convolution(
+            x,
+            run.constants[self.weight],
+            bias,
+            padding=self.padding,
+            positive=take.positive,
+            negative=take.negative,
+            transposed=transposed,
+        )
+
     def compute(self, run: Run, *operands: Tensor) -> Tensor:
         """`W x + b` in one call."""
-        assert self.weight is not None
-        return self._convolve(operands[0], run.constants[self.weight], run.constant(self.bias))
+        return self._convolve(run, operands[0], WHOLE, run.constant(self.bias))
 
-    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
-        assert weight is not None
-        return self._convolve(x, weight, None)
+        return self._convolve(run, x, take, None)
 
-    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`: the transposed convolution (or, of a transposed one, the plain one)."""
-        assert weight is not None
+        if self._filters(run, s, take, not self.transposed):
+            r = self._filtered(run, s, take, None, not self.transposed)
+            return self.without_border(r, shape)
+        weight = self.taken(run, take)
         if self.transposed:
             rest = [0] * len(self.stride)
         else:
@@ -166,20 +213,19 @@ class Dense(LinearMap):
 
     def compute(self, run: Run, *operands: Tensor) -> Tensor:
         """`W x + b` in one call."""
-        assert self.weight is not None
-        weight = run.constants[self.weight]
+        weight = self.taken(run, WHOLE)
         return F.linear(
             operands[0], weight.t() if self.input_major else weight, run.constant(self.bias)
         )
 
-    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
-        assert weight is not None
+        weight = self.taken(run, take)
         return F.linear(x, weight.t() if self.input_major else weight)
 
-    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`."""
-        assert weight is not None
+        weight = self.taken(run, take)
         return F.linear(s, weight if self.input_major else weight.t())
 
 
@@ -198,9 +244,9 @@ class MatrixProduct(LinearMap):
         """`matmul`."""
         return "matmul"
 
-    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
-        assert weight is not None
+        weight = self.taken(run, take)
         return weight @ x if self.weight_first else x @ weight
 
 
@@ -215,27 +261,27 @@ class Affine(LinearMap):
         """What it is in the user's code, such as `batch_norm`."""
         return self.origin
 
-    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`w * x`."""
-        return x if weight is None else x * weight
+        return x if self.weight is None else x * self.taken(run, take)
 
-    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`w * s`, summed over what was broadcast."""
-        return sum_to(s if weight is None else s * weight, shape)
+        return sum_to(s if self.weight is None else s * self.taken(run, take), shape)
 
 
 @dataclass(kw_only=True)
 class Fixed(LinearMap, Call):
     """A linear operator without a weight: average pools, sums, interpolation."""
 
-    def apply(self, run: Run, x: Tensor, weight: Tensor | None) -> Tensor:
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """Call the operator."""
         result: Tensor = Call.compute(self, run, x)
         return result
 
     def compute(self, run: Run, *operands: Tensor) -> Tensor:
         """Call the operator."""
-        return self.apply(run, operands[0], None)
+        return self.apply(run, operands[0])
 
 
 @dataclass(kw_only=True)
@@ -246,11 +292,11 @@ class Rearrange(Fixed):
     back to where the element came from, and nothing needs to be divided.
     """
 
-    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], weight: Tensor | None) -> Tensor:
+    def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """Every element of `s` back to its place and type, summed where one was copied to many."""
         if s.numel() == math.prod(shape) and self.label in RESHAPES:
             return s.reshape(list(shape))
-        return super().transpose(run, s, shape, weight).to(run.dtypes[self.inputs[0]])
+        return super().transpose(run, s, shape, take).to(run.dtypes[self.inputs[0]])
 
 
 #: Layers with weights; all but convolutions count as dense.

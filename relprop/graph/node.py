@@ -7,6 +7,7 @@ as a size, which the forward sweep finds anew for every input.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -75,11 +76,13 @@ class Node:
 class Run:
     """What one forward sweep knows: values still alive, constants, scalars, shapes and types.
 
-    A `lasting` run is read again by later explanations: none of its values is let go.
+    A `lasting` run is read again by later explanations: none of its values is let go. `winograd`
+    says whether convolutions may round by the tile rather than by the element.
     """
 
-    def __init__(self, constants: Snapshot) -> None:
+    def __init__(self, constants: Snapshot, winograd: bool = False) -> None:
         self.constants = constants
+        self.winograd = winograd
         self.lasting = False
         self.values: dict[Value, Tensor] = {}
         self.scalars: dict[Value, Any] = {}
@@ -90,9 +93,15 @@ class Run:
         """The tensor of a constant that a node may or may not have."""
         return None if value is None else self.constants[value]
 
+    def exactly(self) -> Run:
+        """The same run, for convolutions that must round by the element."""
+        one = copy.copy(self)
+        one.winograd = False
+        return one
+
     def example(self, index: int) -> Run:
         """The run as it would be for one example of the batch alone."""
-        one = Run(self.constants)
+        one = Run(self.constants, self.winograd)
         one.values = {name: t[index : index + 1] for name, t in self.values.items()}
         one.shapes = {name: Size([1, *shape[1:]]) for name, shape in self.shapes.items()}
         one.dtypes, one.scalars = self.dtypes, self.scalars

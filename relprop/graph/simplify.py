@@ -11,7 +11,6 @@ from collections.abc import Callable
 from torch import Tensor
 
 from relprop.graph.constants import Constants
-from relprop.graph.layout import lay_out
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
@@ -24,7 +23,7 @@ def simplify(graph: Graph, constants: Constants) -> None:
     fold_norm_after(graph, constants)
     fold_norm_before(graph, constants)
     drop_unread(graph)
-    lay_out(graph, constants)
+    graph.channels_last = any(map(_convolves_images, graph.nodes))
     graph.nonnegative = nonnegative_values(graph)
 
 
@@ -32,6 +31,10 @@ def drop_unread(graph: Graph) -> None:
     """Forget the nodes that the output does not depend on."""
     wanted = graph.ancestors([graph.output])
     graph.nodes = [node for node in graph.nodes if is_scalar(node) or node.output in wanted]
+
+
+def _convolves_images(node: Node) -> bool:
+    return isinstance(node, Convolution) and len(node.stride) == 2
 
 
 def fold_padding(graph: Graph) -> None:

@@ -35,7 +35,7 @@ class Sweep:
 
     `crossings[i]` belongs to `graph.nodes[i]`, and is None for scalars. `stand_in` names, for some
     activations, another one to keep in their place. `also` are kept until relevance has passed
-    them, whatever the rules ask for.
+    them, whatever the rules ask for. `winograd` is for `Run`.
     """
 
     def __init__(
@@ -45,11 +45,13 @@ class Sweep:
         stand_in: Mapping[Value, Value] | None = None,
         keep_all: bool = False,
         also: Collection[Value] = (),
+        winograd: bool = True,
     ) -> None:
         self.graph = graph
         self.crossings = crossings
         self.stand_in = dict(stand_in or {})
         self.keep_all = keep_all
+        self.winograd = winograd
         self._first_use: dict[Value, int] = {}
         for index, (node, crossing) in enumerate(zip(graph.nodes, crossings, strict=True)):
             for value in crossing.keeps(node) if crossing else ():
@@ -64,7 +66,11 @@ class Sweep:
 
     def keeping(self, also: Collection[Value]) -> Sweep:
         """The same sweep, which keeps some activations besides."""
-        return Sweep(self.graph, self.crossings, self.stand_in, self.keep_all, also)
+        return Sweep(self.graph, self.crossings, self.stand_in, self.keep_all, also, self.winograd)
+
+    def keeping_all(self) -> Sweep:
+        """The same sweep, which keeps every activation, in none's stead another."""
+        return Sweep(self.graph, self.crossings, keep_all=True, winograd=self.winograd)
 
     def _last_reads(self) -> list[list[Value]]:
         """For every node, the activations that no later node reads and no rule asked for."""
@@ -82,7 +88,7 @@ class Sweep:
 
     def forward(self, constants: Snapshot, arguments: Mapping[Value, Tensor]) -> Run:
         """Run the graph; the run returned holds the output and what the rules asked for."""
-        run = Run(constants)
+        run = Run(constants, self.winograd)
         for value, tensor in arguments.items():
             run.values[value] = channels_last(tensor) if self.graph.channels_last else tensor
             run.shapes[value], run.dtypes[value] = tensor.shape, tensor.dtype

@@ -29,6 +29,7 @@ from .pools import (
     max_pool_shapley,
     max_pool_shapley_parts,
 )
+from .winograd import winograd_convolution
 
 __all__ = [
     "ACTIVATIONS",
@@ -51,6 +52,7 @@ __all__ = [
     "signed_linear",
     "signed_linear_backward",
     "signed_reveal_cancel",
+    "winograd_convolution",
 ]
 
 load()

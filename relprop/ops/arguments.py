@@ -1,5 +1,6 @@
 """What a caller may pass to an operator: each mistake is met by one sentence."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -196,3 +197,44 @@ def check_dense_output(name: str, tensor: Tensor, d: Tensor, weight: Tensor) -> 
             f"{name} must have the shape of the layer's output, "
             f"{(*d.shape[:-1], weight.shape[0])}, got {tuple(tensor.shape)}"
         )
+
+
+def check_filters(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> None:
+    """Raise unless x is a batch of images, and the weight holds 3x3 filters for their channels."""
+    check_floating("x", x)
+    if x.dim() != 4 or 0 in x.shape[1:]:
+        raise ValueError(
+            "x must be (batch, channels, height, width), of which only batch may be 0, "
+            f"got shape {tuple(x.shape)}"
+        )
+    check_alike("weight", weight, "x", x)
+    expected = f"({x.shape[1]}, out, 3, 3)" if transposed else f"(out, {x.shape[1]}, 3, 3)"
+    if weight.dim() != 4 or weight.shape[2:] != (3, 3) or 0 in weight.shape:
+        raise ValueError(f"weight must be {expected}, got shape {tuple(weight.shape)}")
+    inputs, outputs = weight.shape[:2] if transposed else (weight.shape[1], weight.shape[0])
+    if inputs != x.shape[1]:
+        raise ValueError(
+            f"weight must be {expected}, as x has shape {tuple(x.shape)}, got {tuple(weight.shape)}"
+        )
+    if bias is None:
+        return
+    check_alike("bias", bias, "x", x)
+    if bias.shape != (outputs,):
+        raise ValueError(f"bias must have shape ({outputs},), got {tuple(bias.shape)}")
+
+
+def check_filtered(x: Tensor, padding: Sequence[int], transposed: bool) -> None:
+    """Raise unless a convolution of x by 3x3 filters has an output."""
+    grown = [2 - 2 * p if transposed else 2 * p - 2 for p in padding]
+    height, width = (length + g for length, g in zip(x.shape[2:], grown, strict=True))
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"the output must have at least one row and one column, but with padding {padding} "
+            f"x of shape {tuple(x.shape)} gives {height} by {width}"
+        )
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raise unless the value is a finite number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .library import KERNELS, SCHEMAS
+from .library import KERNELS, SCHEMAS, Kernels
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,19 @@ def backends() -> Backends:
     rows = []
     for operator in SCHEMAS:
         for kernels in KERNELS:
-            native = torch._C._dispatch_has_kernel_for_dispatch_key(
-                f"relprop::{operator}", kernels.dispatch_key
-            )
+            native = is_native(operator, kernels)
             reason = "" if native else kernels.absent or "the library has no kernel for it"
             serves = "native" if native else "reference"
             rows.append(Backend(operator, kernels.device, serves, reason))
     return Backends(tuple(rows), _build_facts())
+
+
+def is_native(operator: str, kernels: Kernels) -> bool:
+    """Whether the library holds a kernel of the operator that runs on this processor."""
+    native: bool = torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"relprop::{operator}", kernels.dispatch_key
+    )
+    return native
 
 
 def _build_facts() -> dict[str, str]:

@@ -15,7 +15,13 @@ from pathlib import Path
 import torch
 from torch.library import Library
 
-from . import reference, reference_convolution, reference_dense, reference_shapley
+from . import (
+    reference,
+    reference_convolution,
+    reference_dense,
+    reference_shapley,
+    reference_winograd,
+)
 
 SCHEMAS = {
     "lrp_ratio": (
@@ -73,9 +79,19 @@ SCHEMAS = {
         "int[] stride, int[] padding, int[] dilation, bool transposed, "
         "int[] output_padding, int groups) -> (Tensor, Tensor)"
     ),
+    "winograd_convolution": (
+        "(Tensor x, Tensor weight, Tensor? bias, int[] padding, float positive, float negative, "
+        "bool transposed) -> Tensor"
+    ),
 }
 
-REFERENCES = (reference, reference_convolution, reference_dense, reference_shapley)
+REFERENCES = (
+    reference,
+    reference_convolution,
+    reference_dense,
+    reference_shapley,
+    reference_winograd,
+)
 
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")

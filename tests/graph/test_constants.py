@@ -82,8 +82,8 @@ def test_an_explanation_follows_the_weights(change: Callable[[nn.Module], None])
 def test_derived_weights_are_made_once() -> None:
     model = network()
     from relprop.graph.capture import find_capture
-    from relprop.rules.lrp.weighted import positive
+    from relprop.graph.weights import POSITIVE
 
     constants = find_capture(model, [X]).constants
     name = find_capture(model, [X]).graph.nodes[0].weight
-    assert constants.now().derive(name, positive) is constants.now().derive(name, positive)
+    assert constants.now().derive(name, POSITIVE) is constants.now().derive(name, POSITIVE)

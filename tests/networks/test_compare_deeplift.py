@@ -1,11 +1,13 @@
-"""On the networks of benchmarks/compare_deeplift.py our sums hold, and captum's agree with us."""
+"""On the networks of docs/deeplift-peers.md our sums hold, and captum's agree with us."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from deeplift_networks import NETWORKS, PHOTO, subject
-from deeplift_packages import OURS, PACKAGES, deviation, outcome
+
+from benchmarks.peers.deeplift.networks import NETWORKS, PHOTO, subject
+from benchmarks.peers.deeplift.packages import OURS, PACKAGES, ask
+from benchmarks.peers.outcome import deviation
 
 pytestmark = pytest.mark.peers
 
@@ -21,7 +23,7 @@ def test_contributions_sum_to_the_difference(name: str, title: str) -> None:
     found = subject(name)
     if found is None:
         pytest.skip("the network is not installed")
-    got = outcome(BY_TITLE[title], found)
+    got = ask(BY_TITLE[title], found)
     assert not got.failure
     assert got.error < (1e-9 if found.x.dtype == torch.float64 else found.tolerance)
 
@@ -32,9 +34,9 @@ def test_contributions_equal_captums_where_its_sum_is_right(name: str) -> None:
     found = subject(name)
     if found is None:
         pytest.skip("the network is not installed")
-    theirs = outcome(CAPTUM, found)
-    if theirs.contributions is None or theirs.error > found.tolerance:
+    theirs = ask(CAPTUM, found)
+    if theirs.shares is None or theirs.error > found.tolerance:
         pytest.skip(f"captum is wrong: {theirs.failure or theirs.error}")
-    ours = outcome(OURS, found).contributions
+    ours = ask(OURS, found).shares
     assert ours is not None
-    assert deviation(ours, theirs.contributions) < 1e-6
+    assert deviation(ours, theirs.shares) < 1e-6

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import relprop
@@ -85,3 +88,39 @@ def test_rewriting_a_residual_network_changes_nothing() -> None:
         assert torch.equal(
             method(sloppy).attribute(x, target=1), method(tidy).attribute(x, target=1)
         )
+
+
+class Reusing(nn.Module):
+    """One convolution called twice, functional ReLUs, a branch that is added in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.conv(x))
+        y = F.relu(self.conv(y))
+        y += x
+        return self.head(y.mean((2, 3)))
+
+
+class WrittenOut(nn.Module):
+    """The same with a module for each call."""
+
+    def __init__(self, model: Reusing) -> None:
+        super().__init__()
+        a, b = deepcopy(model.conv), deepcopy(model.conv)
+        self.body, self.head = nn.Sequential(a, nn.ReLU(), b, nn.ReLU()), deepcopy(model.head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.add(self.body(x), x).mean((2, 3)))
+
+
+def test_a_module_called_twice_is_as_good_as_two_bit_for_bit() -> None:
+    model = Reusing().double()
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    methods = [partial(relprop.DeepLift, rule=rule) for rule in ("rescale", "reveal_cancel")]
+    presets = ("epsilon", "epsilon_plus", "epsilon_alpha2_beta1")
+    for method in [*methods, *(partial(relprop.LRP, composite=name) for name in presets)]:
+        got, expected = (method(m).attribute(x, target=1) for m in (model, WrittenOut(model)))
+        assert torch.equal(got, expected), method

@@ -15,10 +15,12 @@ from relprop.ops import (
     rescale,
     signed_linear,
     signed_linear_backward,
+    winograd_convolution,
 )
 
 X = torch.zeros(2, 3, 8, 8)
 ONE = torch.zeros(1, 3, 8, 8)
+FILTERS = torch.zeros(5, 3, 3, 3)
 
 MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "an integer tensor": (
@@ -181,6 +183,61 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: signed_linear_backward(X, X, X, torch.zeros(4, 8)),
         ValueError,
         r"positive must have the shape of the layer's output, \(2, 3, 8, 4\), got",
+    ),
+    "no images": (
+        lambda: winograd_convolution(X[0], FILTERS),
+        ValueError,
+        r"x must be \(batch, channels, height, width\), .* got shape \(3, 8, 8\)",
+    ),
+    "images without channels": (
+        lambda: winograd_convolution(X[:, :0], FILTERS[:, :0]),
+        ValueError,
+        r"of which only batch may be 0, got shape \(2, 0, 8, 8\)",
+    ),
+    "no filters": (
+        lambda: winograd_convolution(X, FILTERS[:0]),
+        ValueError,
+        r"weight must be \(out, 3, 3, 3\), got shape \(0, 3, 3, 3\)",
+    ),
+    "filters of 5x5": (
+        lambda: winograd_convolution(X, torch.zeros(5, 3, 5, 5)),
+        ValueError,
+        r"weight must be \(out, 3, 3, 3\), got shape \(5, 3, 5, 5\)",
+    ),
+    "filters for other channels": (
+        lambda: winograd_convolution(X, FILTERS, transposed=True),
+        ValueError,
+        r"weight must be \(3, out, 3, 3\), as x has shape .*, got \(5, 3, 3, 3\)",
+    ),
+    "filters of another dtype": (
+        lambda: winograd_convolution(X, FILTERS.double()),
+        TypeError,
+        "weight must have the dtype of x, torch.float32, got torch.float64",
+    ),
+    "a bias for other filters": (
+        lambda: winograd_convolution(X, FILTERS, torch.zeros(3)),
+        ValueError,
+        r"bias must have shape \(5,\), got \(3,\)",
+    ),
+    "filters larger than x": (
+        lambda: winograd_convolution(X[..., :2], FILTERS, padding=(1, 0)),
+        ValueError,
+        r"at least one row and one column, but with padding \[1, 0\] x of shape .* gives 8 by 0",
+    ),
+    "a padding that leaves nothing": (
+        lambda: winograd_convolution(X[:, :, 2:3, :3], FILTERS[:3], padding=2, transposed=True),
+        ValueError,
+        "at least one row and one column, .* gives -1 by 1",
+    ),
+    "a negative padding": (
+        lambda: winograd_convolution(X, FILTERS, padding=-1),
+        ValueError,
+        "padding must be an integer of at least 0, or 2 of them .*, got -1",
+    ),
+    "an infinite factor": (
+        lambda: winograd_convolution(X, FILTERS, negative=float("-inf")),
+        ValueError,
+        "negative must be a finite number, got -inf",
     ),
     "an output size of zero": (
         lambda: adaptive_max_pool_shapley_parts(X, X, output_size=0),

@@ -11,6 +11,8 @@ from relprop.ops import ACTIVATIONS, backends, library
 ROOT = Path(__file__).parents[2]
 #: What torch's own kernels do well enough.
 WITHOUT_KERNELS = ("signed_convolution", "signed_convolution_backward")
+#: What has a kernel for CPUs with fused multiply-adds, and none for CUDA.
+CPU_ALONE = ("winograd_convolution",)
 
 
 def test_every_operator_says_what_serves_it_on_every_device() -> None:
@@ -25,7 +27,7 @@ def test_every_operator_says_what_serves_it_on_every_device() -> None:
 
 def test_kernels_serve_where_their_library_is_loaded() -> None:
     for kernels in library.KERNELS:
-        for operator in set(library.SCHEMAS).difference(WITHOUT_KERNELS):
+        for operator in set(library.SCHEMAS).difference(WITHOUT_KERNELS, CPU_ALONE):
             row = backends().serving(operator, kernels.device)
             assert (row.serves == "native") == (kernels.absent is None)
             assert row.reason == (kernels.absent or "")
@@ -37,6 +39,15 @@ def test_operators_of_plain_torch_are_not_passed_off_as_kernels(operator: str) -
         row = backends().serving(operator, kernels.device)
         assert row.serves == "reference"
         assert row.reason == (kernels.absent or "the library has no kernel for it")
+
+
+def test_reference_serves_where_a_library_has_no_kernel_for_the_operator() -> None:
+    for kernels in library.KERNELS:
+        row = backends().serving(CPU_ALONE[0], kernels.device)
+        fused = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+        if kernels.device == "cuda" or not fused:
+            assert row.serves == "reference"
+            assert row.reason == (kernels.absent or "the library has no kernel for it")
 
 
 def test_build_names_compiler_and_instruction_set() -> None:

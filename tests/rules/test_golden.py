@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +12,35 @@ import torch
 from torch import Tensor, nn
 
 import relprop
+from benchmarks.peers.keras_networks import (
+    INNVESTIGATE,
+    TARGET,
+    cases,
+    channels_first,
+    channels_last_flatten,
+    innvestigate_maps,
+    innvestigate_network,
+    weighted,
+)
+from benchmarks.peers.networks import Chain, Step
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, WSquare, ZBox, ZPlus, first
 
 DATA = Path(__file__).parents[1] / "data"
 DEEPLIFT = np.load(DATA / "deeplift.npz")
-INNVESTIGATE = np.load(DATA / "innvestigate.npz")
-
-
-def cases(archive: Any) -> list[dict[str, Any]]:
-    index: list[dict[str, Any]] = json.loads(str(archive["index"]))
-    return index
-
-
-def channels_first(x: np.ndarray) -> Tensor:
-    """(N, *spatial, C) to (N, C, *spatial)."""
-    return (
-        torch.from_numpy(np.moveaxis(x, -1, 1).copy()).double()
-        if x.ndim > 2
-        else torch.from_numpy(x).double()
-    )
-
-
-def weights(layer: nn.Module, kernel: np.ndarray, bias: np.ndarray | None) -> nn.Module:
-    """A layer with a Keras kernel (*window, in, out) as its weight."""
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(np.moveaxis(kernel, (-1, -2), (0, 1)).copy()))
-        if bias is not None:
-            layer.bias.copy_(torch.from_numpy(bias))
-    return layer.double()
-
-
-class ChannelsLastFlatten(nn.Module):
-    """Flatten as Keras does: channels vary fastest."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.movedim(1, -1).flatten(1)
-
-
-def convolution(kernel: np.ndarray, **settings: Any) -> nn.Module:
-    make = (nn.Conv1d, nn.Conv2d)[kernel.ndim - 3]
-    return make(kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], **settings)
 
 
 def deeplift_network(case: dict[str, Any]) -> nn.Module:
-    modules: list[nn.Module] = []
+    steps: list[Step] = []
     for number, (kind, *settings) in enumerate(case["layers"]):
         name = f"{case['key']}/w{number}"
         if kind == "relu":
-            modules.append(nn.ReLU())
+            steps.append(nn.ReLU())
         elif kind == "flatten":
-            modules.append(ChannelsLastFlatten())
+            steps.append(channels_last_flatten)
         else:
-            kernel, bias = DEEPLIFT[f"{name}_0"], DEEPLIFT[f"{name}_1"]
-            layer = (
-                nn.Linear(*kernel.shape)
-                if kind == "dense"
-                else convolution(kernel, stride=settings[0])
-            )
-            modules.append(weights(layer, kernel, bias))
-    return nn.Sequential(*modules)
+            stride = {"stride": settings[0]} if settings else {}
+            steps.append(weighted(DEEPLIFT[f"{name}_0"], DEEPLIFT[f"{name}_1"], **stride))
+    return Chain(*steps)
 
 
 def without_limits(
@@ -146,38 +115,6 @@ def test_most_of_the_original_examples_are_comparable() -> None:
     assert shares["reveal_cancel"] > 0.5, shares
 
 
-def innvestigate_network(case: dict[str, Any]) -> nn.Module:
-    key, step = case["key"], 2 if case["bias"] else 1
-    kernels = [
-        INNVESTIGATE[f"{key}/w{i}"] for i in range(0, 12, step) if f"{key}/w{i}" in INNVESTIGATE
-    ]
-    biases = [
-        INNVESTIGATE[f"{key}/w{i}"] if case["bias"] else None for i in range(1, 2 * len(kernels), 2)
-    ]
-
-    def layer(i: int, **settings: Any) -> nn.Module:
-        kernel, bias = kernels[i], biases[i]
-        make = nn.Linear if kernel.ndim == 2 else None
-        built = (
-            make(*kernel.shape, bias=case["bias"])
-            if make
-            else convolution(kernel, bias=case["bias"], **settings)
-        )
-        return weights(built, kernel, bias)
-
-    if case["kind"] == "mlp":
-        return nn.Sequential(layer(0), nn.ReLU(), layer(1), nn.ReLU(), layer(2))
-    if case["kind"] == "cnn":
-        return nn.Sequential(
-            *(layer(0), nn.ReLU(), layer(1, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
-            *(ChannelsLastFlatten(), layer(2), nn.ReLU(), layer(3)),
-        )
-    return nn.Sequential(
-        *(layer(0, stride=2), nn.ReLU(), nn.AvgPool2d(2), layer(1), nn.ReLU()),
-        *(ChannelsLastFlatten(), layer(2)),
-    )
-
-
 def everywhere(rule: Any) -> relprop.Composite:
     return relprop.Composite([("dense", rule), ("convolution", rule)])
 
@@ -214,7 +151,7 @@ COMPARED = [(case, name, ANALYZERS[name]) for case in cases(INNVESTIGATE) for na
 
 
 @functools.cache
-def rebuilt(key: str) -> tuple[nn.Module, Tensor]:
+def rebuilt(key: str) -> tuple[Chain, Tensor]:
     """The network of a case, which gives what it gave there, and the case's input."""
     case = next(c for c in cases(INNVESTIGATE) if c["key"] == key)
     model, x = innvestigate_network(case), channels_first(INNVESTIGATE[f"{key}/x"])
@@ -231,17 +168,18 @@ def test_lrp_equals_innvestigate(case: dict[str, Any], analyzer: str, ours: Any)
     composite, epsilon, bias = ours
     model, x = rebuilt(case["key"])
     lrp = relprop.LRP(model, composite, epsilon=epsilon, stabilizer=1e-7, bias=bias)
-    got = lrp.attribute(x, target=1)
-    expected = channels_first(INNVESTIGATE[f"{case['key']}/{analyzer}"])
+    got = lrp.attribute(x, target=TARGET)
+    expected = innvestigate_maps(case)[analyzer]
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def with_a_layer_for_its_pool(model: nn.Sequential) -> nn.Sequential:
+def with_a_layer_for_its_pool(model: Chain) -> Chain:
     """The same network with a convolution in place of its average pool, so that it has a weight."""
-    channels = model[0].out_channels
+    layers = list(model.layers)
+    channels = layers[0].out_channels
     pool = nn.Conv2d(channels, channels, 2, stride=2, groups=channels, bias=False).double()
     nn.init.constant_(pool.weight, 0.25)
-    return nn.Sequential(*model[:2], pool, *model[3:])
+    return Chain(*layers[:2], pool, *layers[3:-1], channels_last_flatten, layers[-1])
 
 
 @pytest.mark.parametrize("analyzer", ["deep_taylor", "deep_taylor.bounded"])
@@ -254,18 +192,18 @@ def test_deep_taylor_equals_innvestigate(case: dict[str, Any], analyzer: str) ->
     average pool hands relevance to its inputs in equal parts, whatever their values.
     """
     model, x = rebuilt(case["key"])
-    positive = model(x)[:, 1] > 0
+    positive = model(x)[:, TARGET] > 0
     expected = channels_first(INNVESTIGATE[f"{case['key']}/{analyzer}"])
     assert not expected[~positive].any()
     bounded = analyzer.endswith("bounded")
     if case["kind"] == "cnn_avg":
         model = with_a_layer_for_its_pool(model)
         at_first = [(first(), ZBox(-3, 3))] if bounded else []
-        pairs = [("2", Flat()), *at_first, ("convolution", ZPlus()), ("dense", ZPlus())]
+        pairs = [("layers.2", Flat()), *at_first, ("convolution", ZPlus()), ("dense", ZPlus())]
         method = relprop.LRP(model, relprop.Composite(pairs), bias="ignore")
     elif bounded:
         method = relprop.DeepTaylor(model, low=-3, high=3)
     else:
         method = relprop.LRP(model, "excitation_backprop", bias="ignore")
-    error = (method.attribute(x, target=1) - expected)[positive].abs()
+    error = (method.attribute(x, target=TARGET) - expected)[positive].abs()
     assert (error <= 1e-4 * expected.abs().max()).all()

@@ -145,6 +145,24 @@ def test_rules_of_inputs_known_to_be_positive_are_the_same_rules() -> None:
         torch.testing.assert_close(signed, known, rtol=1e-12, atol=1e-14)
 
 
+def test_gamma_gives_back_what_reaches_a_neuron_that_only_its_ignored_bias_has_turned_on() -> None:
+    """There z is negative without the bias, so that the negative contributions count for more."""
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 1, bias=False)).double()
+    x = torch.randn(3, 6, dtype=torch.float64)
+    w, b, v = (p.detach() for p in model.parameters())
+    with torch.no_grad():
+        b.uniform_(0.5, 2)
+    parts = x[:, None] * w
+    z, hidden = parts.sum(2), (parts.sum(2) + b).clamp(min=0)
+    assert ((z < 0) & (hidden > 0)).any()
+    tilted = parts + 0.3 * torch.where(z[..., None] >= 0, parts.clamp(min=0), parts.clamp(max=0))
+    expected = (tilted * (hidden * v / tilted.sum(2))[..., None]).sum(1)
+    rules = relprop.Composite([("0", Gamma(0.3)), ("2", Epsilon())])
+    lrp = relprop.LRP(model, rules, bias="ignore", epsilon=0, stabilizer=0)
+    torch.testing.assert_close(lrp.attribute(x, target=0), expected, rtol=1e-9, atol=1e-12)
+    assert lrp.report(x, target=0).shortfall == pytest.approx(0, abs=1e-10)
+
+
 def test_relevance_through_a_relu_network_is_the_papers_chain_of_matrices() -> None:
     """Bach et al. 2015: R^(l) from R^(l+1), layer by layer, with plain loops."""
     model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 3))

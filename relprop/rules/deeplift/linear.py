@@ -15,6 +15,7 @@ from relprop import ops
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap
 from relprop.graph.node import Value, sum_to
 from relprop.graph.nonlinear import Cat, Product, Sum
+from relprop.graph.weights import MAGNITUDE, WHOLE
 from relprop.rules.deeplift.multiplier import (
     DifferenceContext,
     DifferenceRule,
@@ -24,12 +25,6 @@ from relprop.rules.deeplift.multiplier import (
     scaled_parts,
     sign_parts,
 )
-
-
-def magnitude(w: Tensor) -> Tensor:
-    """`|W|`."""
-    return w.abs()
-
 
 #: From so many rows on, two matrix products are faster than the one pass over the weight.
 MANY_ROWS = 16
@@ -57,15 +52,13 @@ class Linear(DifferenceRule):
     def parts(self, node: LinearMap, context: DifferenceContext) -> Parts:
         """`P = (W d + |W| |d|) / 2`, `N = (W d - |W| |d|) / 2`; a dense layer's in one pass."""
         d, run = context.difference(node.inputs[0]), context.x
-        assert node.weight is not None
         if _reads_weight_once(node, d):
-            return ops.signed_linear(d, run.constants[node.weight])
-        weight, absolute = run.constants[node.weight], run.constants.derive(node.weight, magnitude)
+            return ops.signed_linear(d, node.taken(run, WHOLE))
         if isinstance(node, Convolution):
             p, n = sign_parts(node.bordered(d))
-            return ops.signed_convolution(p, n, weight, absolute, **_geometry(node))
-        total = node.apply(run, d, weight)
-        size = node.apply(run, d.abs(), absolute)
+            weights = node.taken(run, WHOLE), node.taken(run, MAGNITUDE)
+            return ops.signed_convolution(p, n, *weights, **_geometry(node))
+        total, size = node.apply(run, d), node.apply(run, d.abs(), MAGNITUDE)
         # Rounding may leave a part that is 0 with the sign of the other.
         return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
@@ -75,25 +68,22 @@ class Linear(DifferenceRule):
 
     def size(self, node: LinearMap, context: DifferenceContext) -> Tensor:
         """`|W| |d|`."""
-        d, run = context.difference(node.inputs[0]), context.x
-        assert node.weight is not None
-        return node.apply(run, d.abs_(), run.constants.derive(node.weight, magnitude))
+        d = context.difference(node.inputs[0])
+        return node.apply(context.x, d.abs_(), MAGNITUDE)
 
     def backward(
         self, node: LinearMap, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier]:
         """1B; for a pair 2B: `m_x = W^T u + sign(d) |W|^T v`, `u, v = (m+ ± m-) / 2`."""
-        run = context.x
-        assert node.weight is not None
-        shape, weight = run.shapes[node.inputs[0]], run.constants[node.weight]
+        run, shape = context.x, context.x.shapes[node.inputs[0]]
         u, v = m.halves()
         if v is None:
-            return (Multiplier(node.transpose(run, u, shape, weight)),)
+            return (Multiplier(node.transpose(run, u, shape)),)
         d = context.difference(node.inputs[0])
         if _reads_weight_once(node, d):
+            weight = node.taken(run, WHOLE)
             return (Multiplier(ops.signed_linear_backward(m.positive, m.negative, d, weight)),)
-        absolute = run.constants.derive(node.weight, magnitude)
-        parts = node.transpose(run, u, shape, weight), node.transpose(run, v, shape, absolute)
+        parts = node.transpose(run, u, shape), node.transpose(run, v, shape, MAGNITUDE)
         return (Multiplier(Halves(*parts).along(d)),)
 
 
@@ -109,7 +99,7 @@ class Through(DifferenceRule):
     def parts(self, node: Fixed, context: DifferenceContext) -> Parts:
         """Each part goes the same way."""
         P, N = context.parts(node.inputs[0])
-        return node.apply(context.x, P, None), node.apply(context.x, N, None)
+        return node.apply(context.x, P), node.apply(context.x, N)
 
     def has_size(self, node: Fixed, context: DifferenceContext) -> bool:
         """If the input has."""
@@ -117,12 +107,12 @@ class Through(DifferenceRule):
 
     def size(self, node: Fixed, context: DifferenceContext) -> Tensor:
         """It goes the same way."""
-        return node.apply(context.x, context.size(node.inputs[0]), None)
+        return node.apply(context.x, context.size(node.inputs[0]))
 
     def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
         """Each multiplier goes the same way back."""
         shape = context.x.shapes[node.inputs[0]]
-        return (m.each(lambda t: node.transpose(context.x, t, shape, None)),)
+        return (m.each(lambda t: node.transpose(context.x, t, shape)),)
 
 
 class Unsigned(DifferenceRule):
@@ -131,7 +121,7 @@ class Unsigned(DifferenceRule):
     def backward(self, node: Fixed, context: DifferenceContext, m: Multiplier) -> tuple[Multiplier]:
         """1B."""
         one, shape = self.single(node, context, m), context.x.shapes[node.inputs[0]]
-        return (Multiplier(node.transpose(context.x, one, shape, None)),)
+        return (Multiplier(node.transpose(context.x, one, shape)),)
 
 
 class Scale(DifferenceRule):

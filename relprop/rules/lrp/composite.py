@@ -164,5 +164,14 @@ def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
     return found
 
 
+def bounds_ratios(rules: Sequence[Rule | None]) -> bool:
+    """Whether a denominator holds all that its relevance came from, so that no ratio is too large.
+
+    Without its bias, a neuron may have a denominator of 0, and relevance. Rounded by the tile, 0 is
+    a small number, and what is divided by it large enough to be seen all over the tile.
+    """
+    return all(getattr(rule, "bias", "absorb") == "absorb" for rule in rules)
+
+
 def _is_relu(node: Node) -> bool:
     return isinstance(node, Activation) and node.name == "relu"

@@ -53,7 +53,7 @@ class Epsilon(WeightedRule):
         b = context.run.constant(node.bias)
         left_out = b if self.bias == "ignore" else None
         s = self.ratio(node, context, R, bias=left_out)
-        c = node.transpose(context.run, s, context.run.shapes[node.inputs[0]], context.weight(node))
+        c = node.transpose(context.run, s, context.run.shapes[node.inputs[0]])
         z = context[node.output]
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())

@@ -12,13 +12,13 @@ from torch import Tensor
 from relprop.errors import InvalidInputError
 from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Value
+from relprop.graph.weights import POSITIVE
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.weighted import (
     Bound,
     LinearRule,
     Settings,
     WeightedRule,
-    positive,
     spread,
 )
 
@@ -72,16 +72,13 @@ class ZBox(WeightedRule):
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """3F + 2B."""
         run, x = context.run, context[node.inputs[0]]
-        assert node.weight is not None
-        w = run.constants[node.weight]
-        w_p = run.constants.derive(node.weight, positive)
         low = torch.as_tensor(self.low, dtype=x.dtype, device=x.device)
         high = torch.as_tensor(self.high, dtype=x.dtype, device=x.device)
         below, width = x - high, (high - low).expand_as(x)
-        z = node.apply(run, below, w) + node.apply(run, width, w_p)
+        z = node.apply(run, below) + node.apply(run, width, POSITIVE)
         s = self.ratio(node, context, R, denominator=z)
-        amount = below * node.transpose(run, s, x.shape, w)
-        amount = amount + width * node.transpose(run, s, x.shape, w_p)
+        amount = below * node.transpose(run, s, x.shape)
+        amount = amount + width * node.transpose(run, s, x.shape, POSITIVE)
         rest = self.leftover(node, context, s, z, None)
         return (Relevance(amount=amount if rest is None else amount + rest),)
 

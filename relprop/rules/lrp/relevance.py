@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Run, Value
 from relprop.graph.nonlinear import Activation
 
@@ -75,9 +74,9 @@ class LrpContext:
         """The value of an activation, or what stands in for it."""
         return self.run.values[self.stand_in.get(value, value)]
 
-    def weight(self, node: LinearMap) -> Tensor | None:
-        """The weight of a linear map."""
-        return self.run.constant(node.weight)
+    def exactly(self) -> LrpContext:
+        """The same, with convolutions that round by the element."""
+        return replace(self, run=self.run.exactly())
 
     def charge(self, node: Node, **shares: Tensor) -> None:
         """Enter shares of `bias`, `stabilizer`, or what was `dropped`, in the ledger."""

@@ -8,7 +8,7 @@ Where x is known to be 0 or more, the second product of each is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,10 +17,9 @@ from torch import Tensor
 from relprop.errors import InvalidInputError
 from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Value
+from relprop.graph.weights import NEGATIVE, POSITIVE, BySign
 from relprop.rules.lrp.relevance import LrpContext, Relevance
-from relprop.rules.lrp.weighted import WeightedRule, negative, positive
-
-Part = Callable[[Tensor], Tensor]
+from relprop.rules.lrp.weighted import WeightedRule
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,12 @@ class _Contributions:
 
     node: LinearMap
     context: LrpContext
-    u: Part
-    v: Part
+    u: BySign
+    v: BySign
 
     @property
     def _x(self) -> Tensor:
         return self.context[self.node.inputs[0]]
-
-    def _weight(self, part: Part) -> Tensor:
-        assert self.node.weight is not None
-        return self.context.run.constants.derive(self.node.weight, part)
 
     @property
     def _signed(self) -> bool:
@@ -47,18 +42,18 @@ class _Contributions:
     def forward(self, b: Tensor | None) -> Tensor:
         """The sum for every neuron, with a bias."""
         node, run, x = self.node, self.context.run, self._x
-        z = node.apply(run, x.clamp(min=0) if self._signed else x, self._weight(self.u))
+        z = node.apply(run, x.clamp(min=0) if self._signed else x, self.u)
         if self._signed:
-            z = z + node.apply(run, x.clamp(max=0), self._weight(self.v))
+            z = z + node.apply(run, x.clamp(max=0), self.v)
         return z if b is None else z + node.broadcast(b, z.dim())
 
     def transpose(self, s: Tensor) -> Tensor:
         """The multiplier `c_i` of `x_i`: `u(W)^T s`, or `v(W)^T s` where x_i < 0."""
         node, run, x = self.node, self.context.run, self._x
-        c = node.transpose(run, s, x.shape, self._weight(self.u))
+        c = node.transpose(run, s, x.shape, self.u)
         if not self._signed:
             return c
-        return torch.where(x < 0, node.transpose(run, s, x.shape, self._weight(self.v)), c)
+        return torch.where(x < 0, node.transpose(run, s, x.shape, self.v), c)
 
 
 @dataclass(frozen=True)
@@ -94,19 +89,23 @@ class AlphaBeta(WeightedRule):
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """3F + 2B for x known to be >= 0, with beta = 0 2F + 1B; else twice as many."""
-        found = self._side(node, context, _times(R, self.alpha), positive, negative)
+        found = self._side(node, context, _times(R, self.alpha), POSITIVE, NEGATIVE)
         if self.beta != 0:
-            found = found + self._side(node, context, _times(R, -self.beta), negative, positive)
+            found = found + self._side(node, context, _times(R, -self.beta), NEGATIVE, POSITIVE)
         return (found,)
 
     def _side(
-        self, node: LinearMap, context: LrpContext, R: Relevance, own: Part, other: Part
+        self, node: LinearMap, context: LrpContext, R: Relevance, own: BySign, other: BySign
     ) -> Relevance:
         """`sum_j z±_ij R_j / stab(z±_j)`: `own` is the part of W that meets x+, and of b."""
+        if own is NEGATIVE:
+            context = context.exactly()  # z- may be as small as what a tile rounds
         contributions = _Contributions(node, context, own, other)
         b = self.bias_of(node, context)
         b = None if b is None else own(b)
         z = contributions.forward(b)
+        if context.run.winograd:
+            z = torch.maximum(z, context[node.output])  # as z+ = z - z- is, before it is rounded
         s = self.ratio(node, context, R, denominator=z)
         return Relevance(contributions.transpose(s), self.leftover(node, context, s, z, b))
 
@@ -126,17 +125,6 @@ class ZPlus(AlphaBeta):
     def name(self) -> str:
         """By its own name."""
         return "zplus"
-
-
-@dataclass(frozen=True)
-class _Tilted:
-    """`W + gamma part(W)`, as a part that weights can be derived by."""
-
-    part: Part
-    gamma: float
-
-    def __call__(self, w: Tensor) -> Tensor:
-        return w + self.gamma * self.part(w)
 
 
 @dataclass(frozen=True)
@@ -168,19 +156,24 @@ class Gamma(WeightedRule):
         return (node.inputs[0], node.output)
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """2F + 1B for x known to be >= 0 and a ReLU above, else 2F + 2B; twice for signed x."""
+        """2F + 1B for x >= 0 and a ReLU above that the bias is no part of, else 2F + 2B.
+
+        Twice that for signed x.
+        """
         z, b = context[node.output], self.bias_of(node, context)
         left_out = context.run.constant(node.bias) if b is None else None
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())
-        z_p = _Contributions(node, context, positive, negative).forward(
-            None if b is None else positive(b)
+        z_p = _Contributions(node, context, POSITIVE, NEGATIVE).forward(
+            None if b is None else POSITIVE(b)
         )
         up = z >= 0
+        if context.run.winograd:
+            z_p = torch.maximum(z_p.clamp_(min=0), z)  # as z+ is, before it is rounded
         z_n = z - z_p  # Exact enough: read only where z < 0, so that both terms are negative.
         d = z + self.gamma * torch.where(up, z_p, z_n)
         s = self.ratio(node, context, R, denominator=d)
-        larger, smaller = _Tilted(positive, self.gamma), _Tilted(negative, self.gamma)
+        larger, smaller = BySign(1 + self.gamma, 1), BySign(1, 1 + self.gamma)
         c = _Contributions(node, context, larger, smaller).transpose(torch.where(up, s, 0))
         # No relevance arrives below a ReLU that is off, unless it arrives in amounts; and one that
         # is on has z >= 0, unless z is without the bias.

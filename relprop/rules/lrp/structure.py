@@ -122,9 +122,9 @@ class Move(StructureRule):
         run, shape = context.run, context.run.shapes[node.inputs[0]]
         if context.ledger is not None and R.amount is not None:
             # What the rule above gave to padding.
-            copied = node.apply(run, R.amount.new_ones(()).expand(*shape), None)
+            copied = node.apply(run, R.amount.new_ones(()).expand(*shape))
             context.charge(node, dropped=R.amount * (copied == 0))
-        return (each(R, lambda t: node.transpose(run, t, shape, None)),)
+        return (each(R, lambda t: node.transpose(run, t, shape)),)
 
 
 class Part(StructureRule):

@@ -14,7 +14,6 @@ What becomes of the bias is a policy of its own, for every rule with a bias in i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,6 +24,7 @@ from relprop import ops
 from relprop.errors import InvalidInputError
 from relprop.graph.linear import WEIGHTED, Affine, LinearMap, MatrixProduct
 from relprop.graph.node import Node
+from relprop.graph.weights import Take
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
 
@@ -33,16 +33,6 @@ if TYPE_CHECKING:
 
 BIAS_POLICIES = ("absorb", "ignore", "redistribute")
 Bound = float | Tensor
-
-
-def positive(w: Tensor) -> Tensor:
-    """`W+`, the weight's positive part."""
-    return w.clamp(min=0)
-
-
-def negative(w: Tensor) -> Tensor:
-    """`W-`, the weight's negative part."""
-    return w.clamp(max=0)
 
 
 def ones(w: Tensor) -> Tensor:
@@ -202,22 +192,18 @@ class WeightedRule(LinearRule):
         return None
 
 
-def spread(
-    node: LinearMap, context: LrpContext, t: Tensor, parts: Callable[[Tensor], Tensor] = ones
-) -> Tensor:
+def spread(node: LinearMap, context: LrpContext, t: Tensor, parts: Take = ones) -> Tensor:
     """`sum_j p_ij t_j / n_j` with `n_j = sum_i p_ij`: each `t_j` to the inputs of neuron j.
 
     The parts `p_ij` are made from the weight; with ones, they are equal, and n_j is the number of
     inputs. Padding is no input. Where n_j is 0, as where a neuron sees nothing but padding, `t_j`
     is dropped.
     """
-    run, weight = context.run, node.weight
-    shape = run.shapes[node.inputs[0]]
-    p = None if weight is None else run.constants.derive(weight, parts)
+    run, shape = context.run, context.run.shapes[node.inputs[0]]
     # A constant on the left may take what comes first for its rows, and not for the batch.
     examples = shape[0] if isinstance(node, MatrixProduct) else 1
-    n = node.apply(run, t.new_ones(()).expand(examples, *shape[1:]), p)
+    n = node.apply(run, t.new_ones(()).expand(examples, *shape[1:]), parts)
     part = torch.where(n == 0, 0, t / n)
     if context.ledger is not None:
         context.charge(node, dropped=torch.where(n == 0, t, 0))
-    return node.transpose(run, part, shape, p)
+    return node.transpose(run, part, shape, parts)

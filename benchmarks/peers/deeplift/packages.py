@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import torch
-from deeplift_networks import Subject
 from torch import Tensor, nn
 
 import relprop
+from benchmarks.peers.deeplift.networks import Subject
+from benchmarks.peers.outcome import Absent, Outcome, outcome
 
 Explain = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """From a model with one output, inputs and their common baseline to contributions."""
@@ -33,24 +31,6 @@ class Package:
     package: str
     explain: Explain
     dimensions: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a package did on a subject.
-
-    Attributes:
-        contributions: in the shape of the inputs; None if there are none.
-        error: `|sum(contributions) - d| / |d|`, `d = f(x) - f(x0)`; with several examples, the mean
-            above over the mean below, lest one with a small d drown the others.
-        failure: the type and the first line of what was raised.
-        absence: why the package was not asked at all.
-    """
-
-    contributions: Tensor | None = None
-    error: float = float("nan")
-    failure: str = ""
-    absence: str = ""
 
 
 def by_relprop(max_pool: str) -> Explain:
@@ -97,33 +77,15 @@ PACKAGES = (
 )
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Packages warn of the hooks that they set, and of modules that they do not know."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def outcome(package: Package, subject: Subject) -> Outcome:
+def ask(package: Package, subject: Subject) -> Outcome:
     """What `package` makes of a copy of the model: most of them change what they explain."""
-    if find_spec(package.package) is None:
-        return Outcome(absence="not installed")
-    if package.dimensions not in (0, subject.x.dim()):
-        return Outcome(absence="takes sequences only")
-    x, x0 = subject.x.clone(), subject.x0.clone()
-    try:
-        with quiet():
-            found = package.explain(deepcopy(subject.model), x, x0).detach().double()
-    except Exception as raised:  # of whatever type: it is the finding
-        message = str(raised).strip().split("\n")[0]
-        return Outcome(failure=f"{type(raised).__name__}: {message}")
+
+    def explain() -> Tensor:
+        if package.dimensions not in (0, subject.x.dim()):
+            raise Absent("takes sequences only")
+        x, x0 = subject.x.clone(), subject.x0.clone()
+        return package.explain(deepcopy(subject.model), x, x0)
+
     with torch.no_grad():
-        difference = (subject.model(subject.x) - subject.model(subject.x0)).double()[:, 0]
-    error = (found.flatten(1).sum(1) - difference).abs().mean() / difference.abs().mean()
-    return Outcome(found, error.item())
-
-
-def deviation(found: Tensor, expected: Tensor) -> float:
-    """The largest difference between contributions, relative to the largest contribution."""
-    return ((found - expected).abs().max() / expected.abs().max()).item()
+        difference = (subject.model(subject.x) - subject.model(subject.x0))[:, 0]
+    return outcome(package.package, explain, difference)

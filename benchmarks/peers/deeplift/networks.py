@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relprop.cli.images import read_picture
-from relprop.cli.zoo import BUILT_IN, MissingPackageError, sample_pictures
+from benchmarks.peers.networks import PHOTO, Chain, Gate, Residual, Step, batch_norm, photo
 
 LETTERS, SIDE, CHANNELS = 4, 8, 6
 LENGTH = SIDE * SIDE
@@ -39,44 +38,11 @@ class Subject:
     tolerance: float
 
 
-class Apply(nn.Module):
-    """A function, called as `forward` would call it: there is no module for hooks to sit on."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-class Residual(nn.Module):
-    """`x + body(x)`."""
-
-    def __init__(self, *body: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*body)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
-class Gate(nn.Module):
-    """`x * gate(x)`."""
-
-    def __init__(self, *gate: nn.Module) -> None:
-        super().__init__()
-        self.gate = nn.Sequential(*gate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x)
-
-
 def first_output(y: Tensor) -> Tensor:
     return y[:, :1]
 
 
-def picture(*layers: nn.Module, pixels: int = LENGTH) -> list[nn.Module]:
+def picture(*layers: Step, pixels: int = LENGTH) -> list[Step]:
     """The layers between a first convolution and a dense head with three outputs."""
     unfold, first = nn.Unflatten(2, (SIDE, SIDE)), nn.Conv2d(LETTERS, CHANNELS, 3, padding=1)
     return [unfold, first, *layers, nn.Flatten(), nn.Linear(CHANNELS * pixels, 3)]
@@ -86,45 +52,36 @@ def conv(size: int = 3) -> nn.Conv2d:
     return nn.Conv2d(CHANNELS, CHANNELS, size, padding=size // 2)
 
 
-def pooled(pool: nn.Module, pixels: int) -> list[nn.Module]:
+def pooled(pool: nn.Module, pixels: int) -> list[Step]:
     """A pool whose neighbours are linear, so that what goes wrong there is the pool's own."""
     return picture(nn.ReLU(), conv(), pool, conv(), nn.ReLU(), pixels=pixels)
 
 
-def mlp() -> list[nn.Module]:
+def mlp() -> list[Step]:
     sizes = (LETTERS * LENGTH, 20, 10)
     hidden = [(nn.Linear(n, m), nn.ReLU()) for n, m in pairwise(sizes)]
     return [nn.Flatten(), *(layer for pair in hidden for layer in pair), nn.Linear(sizes[-1], 3)]
 
 
-def reused_relu() -> list[nn.Module]:
+def reused_relu() -> list[Step]:
     relu = nn.ReLU()
     return picture(relu, conv(), relu)
 
 
-def batch_norm() -> nn.Module:
-    """As after training: no statistic is 0 or 1."""
-    norm = nn.BatchNorm2d(CHANNELS)
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        nn.init.normal_(tensor)
-    nn.init.uniform_(norm.running_var, 0.5, 2)
-    return norm
-
-
-NETWORKS: dict[str, Callable[[], list[nn.Module]]] = {
+NETWORKS: dict[str, Callable[[], list[Step]]] = {
     "dense, ReLU": mlp,
     "conv, ReLU, average pool": lambda: picture(
         nn.ReLU(), nn.AvgPool2d(2), conv(), nn.ReLU(), pixels=16
     ),
     "sigmoid": lambda: picture(nn.Sigmoid(), conv(), nn.Sigmoid()),
     "tanh": lambda: picture(nn.Tanh(), conv(), nn.Tanh()),
-    "batch norm": lambda: picture(batch_norm(), nn.ReLU(), conv(), nn.ReLU()),
+    "batch norm": lambda: picture(batch_norm(CHANNELS), nn.ReLU(), conv(), nn.ReLU()),
     "max pool between convs": lambda: pooled(nn.MaxPool2d(2), pixels=16),
     "overlapping max pool": lambda: pooled(nn.MaxPool2d(3, 2, 1), pixels=16),
     "adaptive max pool": lambda: pooled(nn.AdaptiveMaxPool2d(3), pixels=9),
     "max pool, then ReLU": lambda: picture(nn.MaxPool2d(2), nn.ReLU(), pixels=16),
     "ReLU, then max pool": lambda: picture(nn.ReLU(), nn.MaxPool2d(2), pixels=16),
-    "`F.relu`": lambda: picture(Apply(F.relu), conv(), Apply(F.relu)),
+    "`F.relu`": lambda: picture(F.relu, conv(), F.relu),
     "one `nn.ReLU`, used twice": reused_relu,
     "residual, bare `+`": lambda: picture(Residual(conv(), nn.ReLU()), conv(), nn.ReLU()),
     "PReLU": lambda: picture(nn.PReLU(CHANNELS), conv(), nn.PReLU(CHANNELS)),
@@ -141,7 +98,6 @@ NETWORKS: dict[str, Callable[[], list[nn.Module]]] = {
 }
 """What each is made of, in float64."""
 
-PHOTO = "EfficientNet-Lite0, photo of a cat"
 NAMES = (*NETWORKS, PHOTO)
 
 
@@ -150,7 +106,7 @@ def subject(name: str) -> Subject | None:
     torch.manual_seed(0)
     if name == PHOTO:
         return _photo()
-    model = nn.Sequential(*NETWORKS[name](), Apply(first_output)).double().eval()
+    model = Chain(*NETWORKS[name](), first_output).double().eval()
     letters = torch.randint(LETTERS, (1 + EXAMPLES, LENGTH))
     sequences = F.one_hot(letters, LETTERS).mT.double()
     examples = 1 if name.endswith("batch of one") else EXAMPLES
@@ -159,15 +115,9 @@ def subject(name: str) -> Subject | None:
 
 def _photo() -> Subject | None:
     """The trained network, with the likeliest class of the photo as its one output; float32."""
-    try:
-        built_in = BUILT_IN["efficientnet-lite0"]
-        network = built_in.build()
-        network.load_state_dict(torch.load(built_in.weights(), weights_only=True))
-        pixels = built_in.preprocessing.crop(read_picture(sample_pictures()[0]))
-    except MissingPackageError:
+    found = photo()
+    if found is None:
         return None
-    x = built_in.preprocessing.tensor(pixels)
-    with torch.no_grad():
-        target = int(network.eval()(x).argmax())
-    model = nn.Sequential(network, Apply(lambda y: y[:, target : target + 1])).eval()
+    network, x, target = found
+    model = Chain(network, lambda y: y[:, target : target + 1]).eval()
     return Subject(PHOTO, model, x, torch.zeros_like(x), 1e-4)

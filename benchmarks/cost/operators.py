@@ -1,0 +1,249 @@
+"""The operators, as data: what they are called with, and what no implementation can beat by much.
+
+A kernel that only moves memory is held against a copy of as many bytes; a signed dense layer
+against a plain one; a pool against torch's own, forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from relprop.ops.arguments import activation_of
+from relprop.ops.library import REFERENCES
+
+Shape = tuple[int, ...]
+Arguments = tuple[Any, ...]
+
+PICTURE = (1, 64, 224, 224)
+SMALL_PICTURE = (2, 3, 13, 14)
+FC6 = (1, 25088, 4096)
+"""Examples, inputs and outputs of VGG16's first dense layer."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator on one kind of arguments.
+
+    Attributes:
+        name: in `torch.ops.relprop`.
+        variant: what sets it apart from its other rows.
+        make: the operator's arguments, for a shape.
+        limit: a name in `LIMITS`: what to hold it against.
+        most: the goal, in times of the limit; None where there is none.
+        shape: of what is timed. small: of what is checked.
+    """
+
+    name: str
+    variant: str
+    make: Callable[[Shape], Arguments]
+    limit: str = "copy"
+    most: float | None = None
+    shape: Shape = PICTURE
+    small: Shape = SMALL_PICTURE
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.variant}" if self.variant else self.name
+
+    def arguments(self, shape: Shape) -> Arguments:
+        """The same every time."""
+        torch.manual_seed(3)
+        return self.make(shape)
+
+    def call(self, arguments: Arguments) -> tuple[Tensor, ...]:
+        """By what the dispatcher finds."""
+        return _as_tuple(getattr(torch.ops.relprop, self.name)(*arguments))
+
+    def reference(self, arguments: Arguments) -> tuple[Tensor, ...]:
+        """In plain PyTorch."""
+        return _as_tuple(self.plain(*arguments))
+
+    @property
+    def plain(self) -> Callable[..., Any]:
+        """The specification."""
+        module = next(module for module in REFERENCES if hasattr(module, self.name))
+        function: Callable[..., Any] = getattr(module, self.name)
+        return function
+
+
+def _as_tuple(found: Any) -> tuple[Tensor, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def bytes_moved(arguments: Arguments, results: tuple[Tensor, ...]) -> int:
+    """What has to be read and written at least."""
+    return sum(t.nbytes for t in (*arguments, *results) if isinstance(t, Tensor))
+
+
+def _ratio(shape: Shape, *, activation: str, bias: bool) -> Arguments:
+    code, parameters = _activation(activation)
+    m, z = torch.randn(shape), torch.randn(shape)
+    return m, None, z, None, torch.randn(shape[1]) if bias else None, 1e-6, 1, code, parameters
+
+
+def _rescale(shape: Shape, *, activation: str) -> Arguments:
+    m, x, x0 = torch.randn(shape), torch.randn(shape), torch.randn(1, *shape[1:])
+    return m, x, x0, *_activation(activation)
+
+
+def _parts(shape: Shape, *, activation: str) -> Arguments:
+    P, N, x0 = torch.rand(shape), -torch.rand(shape), torch.randn(1, *shape[1:])
+    return P, N, x0, *_activation(activation)
+
+
+def _reveal_cancel(shape: Shape, *, activation: str) -> Arguments:
+    return torch.randn(shape), torch.randn(shape), *_parts(shape, activation=activation)
+
+
+def _activation(name: str) -> tuple[int, list[float]]:
+    function, parameters = activation_of(name, ())
+    return function.code, parameters
+
+
+def _windows(size: int) -> Arguments:
+    """Size, stride 2, padding, dilation and ceil mode."""
+    return [size] * 2, [2] * 2, [0] * 2, [1] * 2, False
+
+
+def _pooled(x: Tensor, size: int) -> Tensor:
+    return functional.max_pool2d(x, size, 2)
+
+
+def _winner(shape: Shape, *, size: int, baseline: bool) -> Arguments:
+    x = torch.randn(shape)
+    x0 = torch.randn(1, *shape[1:]) if baseline else None
+    return torch.randn_like(_pooled(x, size)), x, x0, *_windows(size)
+
+
+def _shapley(shape: Shape, *, size: int) -> Arguments:
+    x, x0 = torch.randn(shape), torch.randn(1, *shape[1:])
+    m = _pooled(x, size)
+    return torch.randn_like(m), torch.randn_like(m), x, x0, *_windows(size)
+
+
+def _shapley_parts(shape: Shape, *, size: int) -> Arguments:
+    return torch.randn(shape), torch.randn(1, *shape[1:]), *_windows(size)
+
+
+def _halved(shape: Shape) -> list[int]:
+    return [shape[2] // 2, shape[3] // 2]
+
+
+def _adaptive_winner(shape: Shape) -> Arguments:
+    return torch.randn(*shape[:2], *_halved(shape)), torch.randn(shape), None
+
+
+def _adaptive_shapley(shape: Shape) -> Arguments:
+    m = (torch.randn(*shape[:2], *_halved(shape)) for _ in range(2))
+    return *m, torch.randn(shape), torch.randn(1, *shape[1:])
+
+
+def _adaptive_shapley_parts(shape: Shape) -> Arguments:
+    return torch.randn(shape), torch.randn(1, *shape[1:]), _halved(shape)
+
+
+def _signed(shape: Shape) -> Arguments:
+    examples, inputs, outputs = shape
+    return torch.randn(examples, inputs), torch.randn(outputs, inputs)
+
+
+def _signed_backward(shape: Shape) -> Arguments:
+    examples, _, outputs = shape
+    return torch.randn(examples, outputs), torch.randn(examples, outputs), *_signed(shape)
+
+
+Limit = Callable[[Arguments, tuple[Tensor, ...]], Callable[[], Any]]
+"""Of an operator's arguments and results, what to time in its place."""
+
+
+def _copy(arguments: Arguments, results: tuple[Tensor, ...]) -> Callable[[], Any]:
+    """Reading half of the bytes and writing the other half."""
+    source = torch.zeros(max(1, bytes_moved(arguments, results) // 2), dtype=torch.uint8)
+    target = torch.ones_like(source)
+    return lambda: target.copy_(source)
+
+
+def _linear(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
+    d, weight = arguments[-2:]
+    return lambda: functional.linear(d, weight)
+
+
+def _max_pool(
+    arguments: Arguments, _: tuple[Tensor, ...], *, size: int | None = None
+) -> Callable[[], Any]:
+    """Forward and backward; adaptive where there is no size."""
+    picture = max((a for a in arguments if isinstance(a, Tensor)), key=Tensor.numel)
+    x = picture.detach().requires_grad_()
+
+    def pool() -> Tensor:
+        if size is None:
+            return functional.adaptive_max_pool2d(x, _halved(tuple(x.shape)))
+        return functional.max_pool2d(x, size, 2)
+
+    m = torch.randn_like(pool())
+    return lambda: torch.autograd.grad(pool(), x, m)
+
+
+LIMITS: dict[str, Limit] = {
+    "copy": _copy,
+    "F.linear": _linear,
+    "max_pool2d 2x2": partial(_max_pool, size=2),
+    "max_pool2d 3x3": partial(_max_pool, size=3),
+    "adaptive_max_pool2d": _max_pool,
+}
+ELEMENTWISE = 1 / 0.8
+"""Times of a copy: 80 % of its bandwidth."""
+SHAPLEY = {2: 4.0, 3: 12.0}
+DENSE: dict[str, Any] = {"shape": FC6, "small": (3, 70, 11), "limit": "F.linear", "most": 1.15}
+ADAPTIVE = "adaptive_max_pool2d"
+
+OPERATORS: tuple[Operator, ...] = (
+    *(
+        Operator(
+            "lrp_ratio",
+            "relu" + ", bias" * b,
+            partial(_ratio, activation="relu", bias=b),
+            most=ELEMENTWISE,
+        )
+        for b in (False, True)
+    ),
+    *(
+        Operator("rescale", a, partial(_rescale, activation=a), most=ELEMENTWISE)
+        for a in ("relu", "sigmoid")
+    ),
+    *(
+        Operator(name, a, partial(make, activation=a), most=ELEMENTWISE)
+        for name, make in (("reveal_cancel", _reveal_cancel), ("reveal_cancel_parts", _parts))
+        for a in ("relu", "sigmoid")
+    ),
+    *(
+        Operator(
+            "max_pool_winner",
+            f"{size}x{size}" + ", baseline" * b,
+            partial(_winner, size=size, baseline=b),
+            f"max_pool2d {size}x{size}",
+        )
+        for size in (2, 3)
+        for b in (False, True)
+    ),
+    *(
+        Operator(name, f"{n}x{n}", partial(make, size=n), f"max_pool2d {n}x{n}", SHAPLEY[n])
+        for name, make in (
+            ("max_pool_shapley", _shapley),
+            ("max_pool_shapley_parts", _shapley_parts),
+        )
+        for n in (2, 3)
+    ),
+    Operator("adaptive_max_pool_winner", "", _adaptive_winner, ADAPTIVE),
+    Operator("adaptive_max_pool_shapley", "", _adaptive_shapley, ADAPTIVE),
+    Operator("adaptive_max_pool_shapley_parts", "", _adaptive_shapley_parts, ADAPTIVE),
+    Operator("signed_linear", "fc6", _signed, **DENSE),
+    Operator("signed_linear_backward", "fc6", _signed_backward, **DENSE),
+)
+"""Every operator at least once."""

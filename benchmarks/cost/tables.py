@@ -1,0 +1,216 @@
+"""What was measured, as Markdown tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks.cost.methods import AGAINST_PEERS, BY_NAME
+from benchmarks.cost.networks import Case
+from benchmarks.cost.operator_timing import LIMIT, OperatorTiming
+from benchmarks.cost.series import AXES, QUANTITIES, Line
+from benchmarks.cost.timing import GRADIENT, Ratio, ratio
+
+WRONG = 0.1
+"""A peer whose result is further from ours than this computes something else."""
+NONE = "-"
+
+
+class Footnotes:
+    """Messages too long for a table, each with its number."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def mark(self, text: str) -> str:
+        """Where it is referred to."""
+        return f"[^{self.numbers.setdefault(text, len(self.numbers) + 1)}]"
+
+    def lines(self) -> list[str]:
+        """All of them, each once."""
+        return [f"[^{number}]: {text}" for text, number in self.numbers.items()]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Names to the left, figures to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def judged(text: str, holds: bool) -> str:
+    """Bold where a goal is met."""
+    return f"**{text}**" if holds else text
+
+
+def methods_table(timing: dict[str, Any], notes: Footnotes) -> list[str]:
+    """A row for each of our methods in one case."""
+    title = [f"### {Case(**timing['case'])}", ""]
+    if timing["failure"]:
+        return [*title, f"Nothing was measured: {timing['failure']}", ""]
+    entries = {entry["name"]: entry for entry in timing["entries"]}
+    unit = entries[GRADIENT]["seconds"]
+    seconds = statistics.median(unit)
+    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {len(unit)} rounds."
+    rows = [
+        _method_row(entry, timing, unit, seconds, notes)
+        for entry in timing["entries"]
+        if entry["name"] in BY_NAME
+    ]
+    header = ("method", "G", "goal", "floor, G", "times as fast as the fastest peer", "peers, G")
+    return [*title, said, "", *table(header, rows), ""]
+
+
+def _method_row(
+    entry: dict[str, Any],
+    timing: dict[str, Any],
+    unit: list[float],
+    seconds: float,
+    notes: Footnotes,
+) -> list[str]:
+    name = entry["name"]
+    floor = f"{timing['floors'][name] / seconds:.2f}"
+    goal = BY_NAME[name].goal.time
+    peers = [peer for peer in timing["entries"] if peer["computes"] == name and peer is not entry]
+    told = ", ".join(_peer(peer, unit, notes) for peer in peers) or NONE
+    if entry["failure"]:
+        return [name, _failed(entry, notes), f"<= {goal:.1f}", floor, NONE, told]
+    ours = ratio(entry["seconds"], unit)
+    return [
+        name,
+        judged(spelled(ours), ours.median <= goal),
+        f"<= {goal:.1f}",
+        floor,
+        _against(entry, peers),
+        told,
+    ]
+
+
+def _against(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
+    """How many times what ours takes the fastest peer does; a wrong one is out of the race."""
+    rivals = [peer for peer in peers if not peer["failure"] and is_right(peer)]
+    if not rivals:
+        return NONE
+    fastest = min(rivals, key=lambda peer: statistics.median(peer["seconds"]))
+    times = ratio(fastest["seconds"], entry["seconds"]).median
+    return judged(f"{times:.1f}", times >= AGAINST_PEERS.time)
+
+
+def _peer(peer: dict[str, Any], unit: list[float], notes: Footnotes) -> str:
+    if peer["failure"]:
+        return f"{peer['name']} {_failed(peer, notes)}"
+    said = f"{peer['name']} {spelled(ratio(peer['seconds'], unit))}"
+    if is_right(peer):
+        return said
+    off = f"its result is off ours by {peer['deviation']:.1g} of the largest value"
+    return said + " " + notes.mark(f"{peer['name']}: {off}, so it is out of the race.")
+
+
+def is_right(peer: dict[str, Any]) -> bool:
+    """Whether a peer's result is ours; where ours failed, nobody can tell."""
+    return peer["deviation"] is None or peer["deviation"] <= WRONG
+
+
+def _failed(entry: dict[str, Any], notes: Footnotes) -> str:
+    return "failed " + notes.mark(f"{entry['name']}: `{entry['failure']}`")
+
+
+def spelled(one: Ratio) -> str:
+    """Median and quartiles."""
+    return f"{one.median:.2f} [{one.low:.2f}, {one.high:.2f}]"
+
+
+def memory_table(found: list[dict[str, Any]], notes: Footnotes) -> list[str]:
+    """A row for each of our methods in one case."""
+    case, unit = Case(**found[0]["case"]), found[0]
+    title = [f"### {case}", ""]
+    if unit["failure"]:
+        return [*title, f"The gradient failed: {unit['failure']}", ""]
+    per_megapixel = unit["rise"] / 2**20 / case.megapixels
+    said = (
+        f"The gradient takes {unit['rise'] / 2**20:,.0f} MiB at its peak, "
+        f"{per_megapixel:,.0f} a megapixel."
+    )
+    header = (
+        *("method", "times the gradient's", "goal", "MiB", "MiB held between explanations"),
+        *("share of the leanest peer's", "peers, times the gradient's"),
+    )
+    rows = [_memory_row(one, unit, found, notes) for one in found if one["name"] in BY_NAME]
+    return [*title, said, "", *table(header, rows), ""]
+
+
+def _memory_row(
+    one: dict[str, Any], unit: dict[str, Any], found: list[dict[str, Any]], notes: Footnotes
+) -> list[str]:
+    goal = BY_NAME[one["name"]].goal.memory
+    peers = [peer for peer in found if peer["computes"] == one["name"] and peer is not one]
+    told = ", ".join(
+        f"{peer['name']} "
+        + (_failed(peer, notes) if peer["failure"] else f"{peer['rise'] / unit['rise']:.2f}")
+        for peer in peers
+    )
+    if one["failure"]:
+        return [one["name"], _failed(one, notes), f"<= {goal:.1f}", *[NONE] * 3, told or NONE]
+    times = one["rise"] / unit["rise"]
+    rivals = [peer["rise"] for peer in peers if not peer["failure"]]
+    share = one["rise"] / min(rivals) if rivals else None
+    return [
+        one["name"],
+        judged(f"{times:.2f}", times <= goal),
+        f"<= {goal:.1f}",
+        f"{one['rise'] / 2**20:,.0f}",
+        f"{one['held'] / 2**20:,.0f}",
+        NONE if share is None else judged(f"{share:.2f}", share <= 1 / AGAINST_PEERS.memory),
+        told or NONE,
+    ]
+
+
+def operators_table(timings: list[dict[str, Any]], notes: Footnotes) -> list[str]:
+    """A row for each operator."""
+    header = (
+        *("operator", "ms", "GB/s", "times its limit", "goal", "limit", "served by"),
+        *("reference, times ours", "compiled reference, times ours"),
+    )
+    return table(header, [_operator_row(OperatorTiming(**one), notes) for one in timings])
+
+
+def _operator_row(one: OperatorTiming, notes: Footnotes) -> list[str]:
+    if "relprop" not in one.seconds or LIMIT not in one.seconds:
+        failed = notes.mark("; ".join(f"{who}: `{why}`" for who, why in one.failures.items()))
+        return [one.operator, f"failed {failed}", *[NONE] * 7]
+    ours = statistics.median(one.seconds["relprop"])
+    times = one.times_of_limit("relprop")
+    others = [
+        f"{ratio(one.seconds[who], one.seconds['relprop']).median:.1f}"
+        if who in one.seconds
+        else "failed " + notes.mark(f"{one.operator}, {who}: `{one.failures[who]}`")
+        for who in ("reference", "compiled")
+    ]
+    return [
+        one.operator,
+        f"{1000 * ours:.3f}",
+        f"{one.bandwidth('relprop'):.1f}",
+        judged(f"{times:.2f}", one.most is not None and times <= one.most),
+        NONE if one.most is None else f"<= {one.most:.2f}",
+        f"{one.limit}, {one.bandwidth(LIMIT):.1f} GB/s" if one.limit == "copy" else one.limit,
+        one.serves,
+        *others,
+    ]
+
+
+def exponents_table(lines: list[Line]) -> list[str]:
+    """A row for each line, but for those that are points."""
+    rows = [
+        [
+            f"{line.network}, {line.method}",
+            f"{line.threads}",
+            line.quantity,
+            AXES[line.axis],
+            f"{line.points[0][1]:.3g} to {line.points[-1][1]:.3g} {QUANTITIES[line.quantity]}",
+            f"{line.exponent:.2f}",
+        ]
+        for line in lines
+        if line.exponent is not None
+    ]
+    header = ("network, method", "threads", "quantity", "against", "from, to", "exponent")
+    return table(header, rows)

@@ -1,0 +1,1 @@
+"""relprop beside other packages, network by network: tables for docs/*-peers.md."""

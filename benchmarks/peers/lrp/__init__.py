@@ -1,0 +1,1 @@
+"""Packages that compute layer-wise relevance propagation."""

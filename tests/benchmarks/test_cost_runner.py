@@ -1,0 +1,245 @@
+"""The runner times what works, shows what fails, and refuses to time what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+import relprop
+from benchmarks.cost import __main__ as command_line
+from benchmarks.cost import correctness, memory, networks, operator_timing, results, scaling, timing
+from benchmarks.cost.fresh import Ended, in_fresh_process
+from benchmarks.cost.memory import Memory
+from benchmarks.cost.methods import BY_NAME, METHODS
+from benchmarks.cost.networks import NETWORKS, Case, Subject
+from benchmarks.cost.operators import OPERATORS
+from benchmarks.cost.peers import Peer
+from benchmarks.cost.tables import Footnotes, memory_table, methods_table
+from relprop.ops import reference
+
+OURS = "LRP epsilon"
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def toy() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
+    )
+
+
+@pytest.fixture
+def subject() -> Subject:
+    return networks.subject(toy().eval().requires_grad_(False), 2, 16)
+
+
+def failing(_: nn.Module) -> Any:
+    raise RuntimeError("no rule for this")
+
+
+def failing_later(_: nn.Module) -> Any:
+    calls: list[int] = []
+
+    def explain(x: Tensor, target: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) > 2:
+            raise MemoryError("no more")
+        return x
+
+    return explain
+
+
+def timed(subject: Subject, *peers: Peer) -> dict[str, Any]:
+    entries = timing.run(subject, [BY_NAME[OURS], *peers], 0, 3, silent)
+    return timing.Timing(Case("toy").as_dict(), entries, {OURS: 0.001}).as_dict()
+
+
+def test_all_take_part_in_every_round(subject: Subject) -> None:
+    peer = Peer("theirs", "package", OURS, BY_NAME[OURS].prepare)
+    entries = {e.name: e for e in timing.run(subject, [BY_NAME[OURS], peer], 0, 4, silent)}
+    assert list(entries) == [timing.GRADIENT, OURS, "theirs"]
+    assert [len(e.seconds) for e in entries.values()] == [4, 4, 4]
+    assert entries["theirs"].deviation == 0 and entries[OURS].deviation is None
+
+
+def test_there_are_five_rounds_at_least_however_little_time_there_is(subject: Subject) -> None:
+    (entry,) = timing.run(subject, [], 0, 0, silent)
+    assert len(entry.seconds) == 5
+
+
+@pytest.mark.parametrize(
+    "prepare, said",
+    [(failing, "RuntimeError: no rule for this"), (failing_later, "MemoryError: no more")],
+)
+def test_a_failing_peer_is_shown_with_its_message(
+    subject: Subject, prepare: Any, said: str
+) -> None:
+    found, notes = timed(subject, Peer("theirs", "package", OURS, prepare)), Footnotes()
+    page = "\n".join(methods_table(found, notes))
+    assert "theirs failed [^1]" in page
+    assert notes.lines() == [f"[^1]: theirs: `{said}`"]
+
+
+def test_a_peer_whose_result_is_another_is_out_of_the_race(subject: Subject) -> None:
+    wrong = Peer("theirs", "package", OURS, lambda model: lambda x, target: 9 * x)
+    found, notes = timed(subject, wrong), Footnotes()
+    row = next(line for line in methods_table(found, notes) if line.startswith(f"| {OURS}"))
+    assert row.split("|")[5].strip() == "-" and "out of the race" in notes.lines()[0]
+
+
+def test_ratios_are_paired_by_round() -> None:
+    found = timing.ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0])
+    assert (found.low, found.median, found.high) == (2.5, 3.0, 3.5)
+    with pytest.raises(ValueError, match="at least one round"):
+        timing.ratio([], [])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_the_sums_of_all_methods_are_green_on_a_toy(method: Any) -> None:
+    check = correctness.sum_check(toy().double().eval(), method, "toy", pixels=12)
+    assert check.green, str(check)
+
+
+def test_a_wrong_sum_is_red() -> None:
+    class Leaking(relprop.DeepLift):
+        def attribute(self, *args: Any, **options: Any) -> Any:
+            found, delta = super().attribute(*args, **options)
+            return found, delta + found.abs().sum() / 100
+
+    leaking = replace(BY_NAME["DeepLIFT Rescale"], make=Leaking)
+    check = correctness.sum_check(toy().double().eval(), leaking, "toy", pixels=12)
+    assert not check.green and "off by" in str(check)
+
+
+def test_nothing_is_timed_while_an_operator_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = reference.rescale
+    monkeypatch.setattr(reference, "rescale", lambda *a: 1.01 * right(*a))
+    monkeypatch.setattr(command_line, "in_fresh_process", failing)
+    monkeypatch.setattr(correctness, "OPERATORS", [row for row in OPERATORS if "resc" in row.name])
+    ended = CliRunner().invoke(command_line.program, ["operators"])
+    assert ended.exit_code == 1
+    assert "nothing is timed while results are wrong: the operator rescale, relu" in ended.output
+
+
+def answer(number: int, say: Any) -> int:
+    say("thinking")
+    return number + 1
+
+
+def complain(_: Any) -> None:
+    raise ValueError("not like this\nand a second line")
+
+
+def die(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_fresh_process_answers_and_says_what_it_is_at() -> None:
+    said: list[str] = []
+    assert in_fresh_process(answer, 41, say=said.append, environment={"A_": "1"}) == 42
+    assert said == ["thinking"] and "A_" not in os.environ
+
+
+def test_how_a_fresh_process_ended_is_said() -> None:
+    with pytest.raises(Ended, match=r"^ValueError: not like this$"):
+        in_fresh_process(complain)
+    with pytest.raises(Ended, match="killed by the system, as it does when memory runs out"):
+        in_fresh_process(die)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+def test_memory_counts_what_is_taken_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(model: nn.Module) -> Any:
+        def explain(x: Tensor, target: Tensor) -> Tensor:
+            torch.ones(len(x) * x.shape[-1] * 2**16)  # 256 KiB for each pixel of a line
+            return x
+
+        return explain
+
+    monkeypatch.setitem(NETWORKS, "toy", toy)
+    monkeypatch.setattr(memory, "PEERS", (Peer("theirs", "package", OURS, greedy),))
+    found = memory.explain_once(Case("toy", 2, 128), "theirs", silent)
+    assert found["how"] == memory.PEAK_OF_RUSAGE or 60 <= found["rise"] / 2**20 <= 80
+
+
+def test_a_killed_process_is_a_row_of_the_table() -> None:
+    case = Case("toy").as_dict()
+    found = [
+        Memory(case, timing.GRADIENT, timing.GRADIENT, rise=2**20),
+        Memory(case, OURS, OURS, rise=2**21),
+        Memory(case, "theirs", OURS, failure="killed by the system"),
+    ]
+    notes = Footnotes()
+    page = "\n".join(memory_table([one.as_dict() for one in found], notes))
+    assert f"| {OURS} | 2.00 | <= 1.0 | 2 |" in page and "theirs failed [^1]" in page
+    assert notes.lines() == ["[^1]: theirs: `killed by the system`"]
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 1.7])
+def test_the_exponent_of_a_power_law_is_found(p: float) -> None:
+    x = [0.05, 0.2, 0.8, 3.2]
+    assert scaling.exponent(x, [7 * a**p for a in x]) == pytest.approx(p)
+
+
+def test_an_exponent_takes_two_sizes() -> None:
+    with pytest.raises(ValueError, match="two different sizes or more"):
+        scaling.exponent([1.0, 1.0], [1.0, 2.0])
+
+
+def test_what_would_not_fit_is_left_out_and_said() -> None:
+    forecast = scaling.Forecast()
+    small, large = Case("toy", 1, 100), Case("toy", 1, 1000)
+    forecast.learn(small, Memory(small.as_dict(), OURS, OURS, rise=2**30))
+    assert not forecast.obstacle(large, OURS, 200 * 2**30)
+    assert not forecast.obstacle(large, "another", 2**30)
+    said = forecast.obstacle(large, OURS, 50 * 2**30)
+    assert said == "left out: it would take about 100.0 GiB, and 50.0 GiB are available"
+
+
+def scaled(pixels: int) -> dict[str, Any]:
+    case = Case("toy", 1, pixels, 1).as_dict()
+    entries = [timing.Entry(timing.GRADIENT, timing.GRADIENT, [pixels**2 / 1e6])]
+    rise = Memory(case, OURS, OURS, rise=pixels**3)
+    lost = Memory(case, "DeepLIFT Rescale", "DeepLIFT Rescale", failure="left out: too large")
+    return {
+        "timing": timing.Timing(case, entries).as_dict(),
+        "memory": [rise.as_dict(), lost.as_dict()],
+    }
+
+
+def test_parts_are_written_beside_each_other_as_one_page(subject: Subject, tmp_path: Path) -> None:
+    results.write("methods", [timed(subject)], tmp_path)
+    results.write("scaling", [scaled(100), scaled(200)], tmp_path)
+    page = (tmp_path / results.PAGE).read_text()
+    assert "### toy, 1 x 224²" in page and "## Growth" in page
+    assert "| toy, gradient | 1 | time | megapixels of a picture |" in page
+    assert "seconds | 1.00 |" in page and "MiB at the peak | 1.50 |" in page
+    assert "memory of DeepLIFT Rescale: left out: too large" in page
+    assert {p.name for p in tmp_path.iterdir()} == set(
+        ["methods.json", "methods.png", "scaling.json", "scaling.png", "results.md"]
+    )
+
+
+def test_an_operator_is_timed_against_its_reference_and_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda _, dynamic: failing)
+    row = next(row for row in OPERATORS if row.name == "rescale")
+    found = operator_timing.time_operator(row, row.small, 2)
+    assert {who: len(s) for who, s in found.seconds.items()} == dict.fromkeys(
+        ("limit", "relprop", "reference"), 2
+    )
+    assert list(found.failures) == ["compiled"]
+    assert found.times_of_limit("limit") == 1.0
