@@ -85,7 +85,8 @@ struct Parts {
 //
 // Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope is
 // infinite, nothing can be said of P and N apart: both get the slope of Rescale, which leads from r
-// to x.
+// to x. So they do where a part has the sign of the other, and the order of the points is not
+// known: rounding may leave so a part that is 0, and a function below that falls, any part.
 template <typename F, typename T>
 RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
   const bool falls = P <= -N;
@@ -96,19 +97,18 @@ RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
   const T negative =
       slope_between(f, r, f_r, rN, f_rN, N, h) + slope_between(f, rP, f_rP, x, f_x, N, h);
   if constexpr (!F::kEverywhere) {
-    const bool apart = f.defined(rN, rP) && is_finite(positive) && is_finite(negative);
+    const bool in_order = P >= T(0) && N <= T(0) && f.defined(rN, rP);
+    const bool apart = in_order && is_finite(positive) && is_finite(negative);
     const T together = slope_between(f, r, f_r, x, f_x, x - r, h);
     if (!apart) return {together, together};
   }
   return {positive / T(2), negative / T(2)};
 }
 
-// A difference in its parts, from its total P + N and its size P - N; rounding may leave a part
-// that is 0 with the sign of the other.
+// A difference in its parts, from its total P + N and its size P - N.
 template <typename T>
 RELPROP_HD Parts<T> parts_of(T total, T size) {
-  const T P = (total + size) / T(2), N = (total - size) / T(2);
-  return {P > T(0) ? P : T(0), N < T(0) ? N : T(0)};
+  return {(total + size) / T(2), (total - size) / T(2)};
 }
 
 // amount * slope; nothing stays nothing where the slope is infinite.

@@ -307,7 +307,9 @@ def _pad(call: AtenCall) -> Node:
 def _cat(call: AtenCall) -> Node:
     if any(not isinstance(item, Operand) for item in call["tensors"]):
         raise Unreadable("one of its parts is a constant")
-    return Cat(**call.base, dim=call["dim"] % call.ndim)
+    # Operands come once each, also where one of them is a part twice.
+    inputs = tuple(call.operands[item.index] for item in call["tensors"])
+    return Cat(inputs=inputs, output=call.output, where=call.where, dim=call["dim"] % call.ndim)
 
 
 @reads("add", "sub")

@@ -41,13 +41,17 @@ def reveal_cancel(
 
     Where f is not defined at all four points (a logarithm or a root beside 0, a quotient across
     its pole), or has an infinite slope there, nothing can be said of P and N apart: that element is
-    crossed by Rescale, both ratios being ``[f(x) - f(r)] / (x - r)``.
+    crossed by Rescale, both ratios being ``[f(x) - f(r)] / (x - r)``. So are, for such functions,
+    elements where a part has the sign of the other.
+
+    A function that falls makes of P a negative ``y+``, and of N a positive ``y-``; they are handed
+    on so, as what P and N do, and sum to the difference like others.
 
     Args:
         positive: the multiplier of the output's positive part, shaped like P.
         negative: the multiplier of the output's negative part, shaped like P.
         P: the positive part of the difference of f's input from the baseline, any shape.
-        N: its negative part, 0 or less; shaped like P.
+        N: its negative part, shaped like P.
         x0: what f was applied to in the baseline; shaped like P, or with size 1 in place of the
             first dimension (a baseline common to the batch, which is not copied along it).
         x: what f was applied to, shaped like P; if None, ``x0 + P + N``.
@@ -98,7 +102,7 @@ def reveal_cancel_parts(
 
     Args:
         P: the positive part of the difference of f's input from the baseline, any shape.
-        N: its negative part, 0 or less; shaped like P.
+        N: its negative part, shaped like P.
         x0: what f was applied to in the baseline; shaped like P, or with size 1 in place of the
             first dimension.
         x: what f was applied to, shaped like P; if None, ``x0 + P + N``. See `reveal_cancel`.
@@ -147,7 +151,7 @@ def signed_reveal_cancel(
         x: what f was applied to, any shape.
         x0: what f was applied to in the baseline; shaped like x, or with size 1 in place of the
             first dimension.
-        size: ``P - N``, not negative; shaped like x.
+        size: ``P - N``, shaped like x.
         activation: ``f``, by its name in `ACTIVATIONS`.
         parameters: of ``f``; missing ones take their defaults.
 
@@ -159,7 +163,7 @@ def signed_reveal_cancel(
 
     Equivalent to::
 
-        P, N = ((x - x0 + size) / 2).clamp(min=0), ((x - x0 - size) / 2).clamp(max=0)
+        P, N = (x - x0 + size) / 2, (x - x0 - size) / 2
         m_positive, m_negative = reveal_cancel(positive, negative, P, N, x0, x, activation=...)
         u, v = (m_positive + m_negative) / 2, (m_positive - m_negative) / 2
     """
@@ -187,7 +191,7 @@ def reveal_cancel_size(
         x: what f was applied to, any shape.
         x0: what f was applied to in the baseline; shaped like x, or with size 1 in place of the
             first dimension.
-        size: ``P - N``, not negative; shaped like x.
+        size: ``P - N``, shaped like x.
         activation: ``f``, by its name in `ACTIVATIONS`.
         parameters: of ``f``; missing ones take their defaults.
 
@@ -199,7 +203,7 @@ def reveal_cancel_size(
 
     Equivalent to::
 
-        P, N = ((x - x0 + size) / 2).clamp(min=0), ((x - x0 - size) / 2).clamp(max=0)
+        P, N = (x - x0 + size) / 2, (x - x0 - size) / 2
         y_positive, y_negative = reveal_cancel_parts(P, N, x0, x, activation=...)
         y_positive - y_negative
     """

@@ -67,8 +67,8 @@ def reveal_cancel(
     """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f.
 
     The points with one part alone are reckoned from the nearer of r and x. Where f is not defined
-    at all four points (r + N is the least, r + P the greatest), or a slope is infinite, both are
-    the slope of Rescale.
+    at all four points (r + N is the least, r + P the greatest, unless a part has the sign of the
+    other), or a slope is infinite, both are the slope of Rescale.
     """
     function = BY_CODE[activation]
     p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
@@ -84,7 +84,7 @@ def reveal_cancel(
     falling = (slope(none, only_N, n) + slope(only_P, both, n)) / 2
     if function.domain is not None:
         apart = function.domain(only_N[0], only_P[0], parameters)
-        apart = apart & rising.isfinite() & falling.isfinite()
+        apart = apart & (p >= 0) & (n <= 0) & rising.isfinite() & falling.isfinite()
         together = slope(none, both, end - r)
         rising, falling = (torch.where(apart, t, together) for t in (rising, falling))
     return (
@@ -231,9 +231,9 @@ def _winner(
 
 
 def _parts(x: Tensor, x0: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """P and N; rounding may leave one that is 0 with the sign of the other."""
+    """``P, N = (x - x0 ± size) / 2``."""
     total, size = x - x0, _accumulate(size)
-    return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
+    return (total + size) / 2, (total - size) / 2
 
 
 def _accumulate(t: Tensor) -> Tensor:

@@ -81,6 +81,11 @@ def split_and_joined(m: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([torch.cat([d, c], 2)[:, :, ::2], a.flip(3)], 1)
 
 
+def joined_with_itself(m: nn.Module, x: Tensor) -> Tensor:
+    y = m.conv(x)
+    return torch.cat([y, x, y, x, x], 1)
+
+
 def views(m: nn.Module, x: Tensor) -> Tensor:
     y = m.conv(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4)
     y = y.transpose(1, 2).unflatten(2, (x.shape[2], x.shape[3]))
@@ -119,7 +124,8 @@ def one_module_twice(m: nn.Module, x: Tensor) -> Tensor:
 
 FORWARDS = [
     *(reused_in_place, written_through_a_view, written_through_a_slice),
-    *(base_changes_under_a_view, split_and_joined, views, shapes, constants),
+    *(base_changes_under_a_view, split_and_joined, joined_with_itself),
+    *(views, shapes, constants),
     *(standardised_weight, gate, pools, one_module_twice),
 ]
 

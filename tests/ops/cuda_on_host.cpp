@@ -7,6 +7,7 @@
 #include "cuda/rescale.cuh"
 #include "cuda/reveal_cancel.cuh"
 #include "cuda/signed_linear.cuh"
+#include "cuda/signed_reveal_cancel.cuh"
 
 using namespace relprop;
 using namespace relprop::cuda;
@@ -38,6 +39,16 @@ void reveal_cancel_packed(const RevealCancelArguments<float>& a, int64_t activat
     const float h = rescale_threshold<float>();
     run_on_host(kBlocks, kThreads,
                 [&] { reveal_cancel_kernel<kPack, float, float, decltype(f)>(a, f, h); });
+  });
+}
+
+template <int kPack>
+void signed_reveal_cancel_packed(const SignedRevealCancelArguments<float>& a, int64_t activation,
+                                 const Parameters& p) {
+  with_activation<float>(activation, p, [&](auto f) {
+    const float h = rescale_threshold<float>();
+    run_on_host(kBlocks, kThreads,
+                [&] { signed_reveal_cancel_kernel<kPack, float, float, decltype(f)>(a, f, h); });
   });
 }
 
@@ -87,6 +98,18 @@ void reveal_cancel(int pack, const float* positive, const float* negative, const
                                        x,        m_positive, m_negative, count, period};
   const Parameters p = parameters_of(parameters);
   pack == 1 ? reveal_cancel_packed<1>(a, activation, p) : reveal_cancel_packed<4>(a, activation, p);
+}
+
+// positive, negative, u and v null: size_of_y is the result; else that is null.
+void signed_reveal_cancel(int pack, const float* positive, const float* negative, const float* x,
+                          const float* x0, const float* size, float* u, float* v, float* size_of_y,
+                          int64_t count, int64_t period, int64_t activation,
+                          const double* parameters) {
+  const SignedRevealCancelArguments<float> a{positive, negative, x,         x0,    size,
+                                             u,        v,        size_of_y, count, period};
+  const Parameters p = parameters_of(parameters);
+  pack == 1 ? signed_reveal_cancel_packed<1>(a, activation, p)
+            : signed_reveal_cancel_packed<4>(a, activation, p);
 }
 
 void lrp_ratio(int pack, const float* multiplier, const float* amount, const float* z,

@@ -110,6 +110,34 @@ def test_reveal_cancel(
     assert_close(m_negative, expected[1], 1e-4)
 
 
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize(("count", "period"), [(1, 1), (36, 36), (151, 151), (52, 4), (51, 3)])
+def test_signed_reveal_cancel(
+    kernels: ctypes.CDLL, activation: str, pack: int, count: int, period: int
+) -> None:
+    positive, negative, difference = (torch.randn(count) for _ in range(3))
+    x0 = 4 + torch.rand(period)
+    r = x0.repeat(count // period)
+    x, size = r + difference, difference.abs() + torch.rand(count)
+    u, v, size_of_y = (torch.full((count,), float("nan")) for _ in range(3))
+    code = ACTIVATIONS[activation].code
+
+    def run(*tensors: Tensor | None) -> None:
+        kernels.signed_reveal_cancel(
+            pack, *map(pointer, tensors), ctypes.c_int64(count), ctypes.c_int64(period),
+            ctypes.c_int64(code), parameters(activation),
+        )  # fmt: skip
+
+    run(positive, negative, x, x0, size, u, v, None)
+    run(None, None, x, x0, size, None, None, size_of_y)
+    p = list(PARAMETERS.get(activation, ()))
+    halves = reference.signed_reveal_cancel(positive, negative, x, r, size, code, p)
+    expected = (*halves, reference.reveal_cancel_size(x, r, size, code, p))
+    for result, wanted in zip((u, v, size_of_y), expected, strict=True):
+        assert_close(result, wanted, 1e-4)
+
+
 # length, count, kernel, stride, padding, dilation of height and width; a kernel of 0 is adaptive
 POOLS = {
     "side by side": ((6, 3, 2, 2, 0, 1), (8, 4, 2, 2, 0, 1)),

@@ -3,21 +3,20 @@ import pytest
 import torch
 from agreement import assert_as_accurate, assert_close, assert_same
 from function_formulas import KINKS, PARAMETERS, TORCH, inside
-from operator_cases import CHANNELS_LAST, CONTIGUOUS, DTYPES, NAMES, SLICES
+from operator_cases import (
+    CHANNELS_LAST,
+    CONTIGUOUS,
+    DTYPES,
+    NAMES,
+    SLICES,
+    code_and_parameters,
+    threshold,
+)
 from torch import Tensor
 
 from relprop.ops import ACTIVATIONS, reference, rescale
 
 IMPLEMENTATIONS = {"operator": torch.ops.relprop.rescale, "reference": reference.rescale}
-
-
-def threshold(dtype: torch.dtype) -> float:
-    """Where the secant of a smooth function gives way to its derivative."""
-    return float((24 * torch.finfo(dtype).eps) ** (1 / 3))
-
-
-def code_and_parameters(activation: str) -> tuple[int, list[float]]:
-    return ACTIVATIONS[activation].code, list(PARAMETERS.get(activation, ()))
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)

@@ -2,10 +2,19 @@ import operator_formulas as formulas
 import pytest
 import torch
 from agreement import assert_as_accurate, assert_close, assert_same
-from function_formulas import KINKS, PARAMETERS, POSITIVE, TORCH
+from function_formulas import KINKS, PARAMETERS, TORCH
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_cases import CHANNELS_LAST, CONTIGUOUS, DTYPES, NAMES, SLICES
+from operator_cases import (
+    CHANNELS_LAST,
+    CONTIGUOUS,
+    DTYPES,
+    NAMES,
+    SLICES,
+    baseline_for,
+    code_and_parameters,
+    threshold,
+)
 from torch import Tensor
 
 from relprop.ops import ACTIVATIONS, reference, rescale, reveal_cancel, reveal_cancel_parts
@@ -18,20 +27,6 @@ PARTS = {
     "operator": torch.ops.relprop.reveal_cancel_parts,
     "reference": reference.reveal_cancel_parts,
 }
-
-
-def threshold(dtype: torch.dtype) -> float:
-    """Where the secant of a smooth function gives way to its derivative."""
-    return float((24 * torch.finfo(dtype).eps) ** (1 / 3))
-
-
-def code_and_parameters(activation: str) -> tuple[int, list[float]]:
-    return ACTIVATIONS[activation].code, list(PARAMETERS.get(activation, ()))
-
-
-def baseline_for(activation: str, r: Tensor, N: Tensor) -> Tensor:
-    """The baseline, moved to where r + N is positive if the function wants that."""
-    return r.abs() + N.abs().amax() + 0.1 if activation in POSITIVE else r
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)

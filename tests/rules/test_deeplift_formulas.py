@@ -122,6 +122,19 @@ def test_reveal_cancel_is_the_papers_formula(name: str) -> None:
     np.testing.assert_allclose(got[0].numpy(), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_reveal_cancel_between_convolutions_is_the_papers_formula(name: str) -> None:
+    """A convolution over one place is a dense layer."""
+    dense = [nn.Linear(5, 7).double(), FUNCTIONS[name][0], nn.Linear(7, 1).double()]
+    model = nn.Sequential(nn.Conv1d(5, 7, 1), dense[1], nn.Conv1d(7, 1, 1), nn.Flatten()).double()
+    for layer, twin in ((model[0], dense[0]), (model[2], dense[2])):
+        layer.load_state_dict({"weight": twin.weight[..., None], "bias": twin.bias})
+    x, x0 = torch.randn(5).double() * 2, torch.randn(5).double()
+    got = relprop.DeepLift(model, "reveal_cancel").attribute(x[None, :, None], x0[None, :, None])
+    expected = by_brute_force(dense, x.numpy(), x0.numpy())
+    np.testing.assert_allclose(got[0, :, 0].numpy(), expected, rtol=1e-9)
+
+
 def test_a_negative_scale_swaps_the_parts() -> None:
     """A batch norm that turns the sign, unfolded: the same as with its scale in the weights."""
 

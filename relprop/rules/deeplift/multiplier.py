@@ -2,8 +2,9 @@
 
 With `x` an activation's value for the input and `x0` for the baseline, its difference is
 `d = x - x0` and its contribution `m * d`. RevealCancel wants differences in two parts,
-`d = P + N` with `P >= 0 >= N`, and gives each a multiplier of its own. Where d is known, the parts
-are known by their size `P - N`, too.
+`d = P + N`, and gives each a multiplier of its own. A layer with weights makes `P >= 0 >= N`; a
+function that falls turns their signs, but not who is who. Where d is known, the parts are known by
+their size `P - N`, too, which may so be negative.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Rescale(DifferenceRule):
 
     def size(self, node: Activation, context: DifferenceContext) -> Tensor:
         """The input's, times the slope's absolute value."""
-        return self._times_slope(node, context)(context.size(node.inputs[0])).abs_()
+        size = context.size(node.inputs[0])
+        return self._times_slope(node, context)(torch.ones_like(size)).abs_().mul_(size)
 
     def backward(
         self, node: Activation, context: DifferenceContext, m: Multiplier
