@@ -1,7 +1,7 @@
 """The operators, as data: what they are called with, and what no implementation can beat by much.
 
-A kernel that only moves memory is held against a copy of as many bytes; a signed dense layer
-against a plain one; a pool against torch's own, forward and backward.
+A kernel that only moves memory is held against a copy of as many bytes; a layer with weights
+against torch's own; a pool against torch's own, forward and backward.
 """
 
 from __future__ import annotations
@@ -94,7 +94,16 @@ def _rescale(shape: Shape, *, activation: str) -> Arguments:
 
 def _parts(shape: Shape, *, activation: str) -> Arguments:
     P, N, x0 = torch.rand(shape), -torch.rand(shape), torch.randn(1, *shape[1:])
-    return P, N, x0, *_activation(activation)
+    return P, N, x0, None, *_activation(activation)
+
+
+def _size(shape: Shape, *, activation: str) -> Arguments:
+    x, x0 = torch.randn(shape), torch.randn(1, *shape[1:])
+    return x, x0, (x - x0).abs() + torch.rand(shape), *_activation(activation)
+
+
+def _signed_reveal_cancel(shape: Shape, *, activation: str) -> Arguments:
+    return torch.randn(shape), None, *_size(shape, activation=activation)
 
 
 def _reveal_cancel(shape: Shape, *, activation: str) -> Arguments:
@@ -158,6 +167,32 @@ def _signed_backward(shape: Shape) -> Arguments:
     return torch.randn(examples, outputs), torch.randn(examples, outputs), *_signed(shape)
 
 
+def _filters(shape: Shape) -> Tensor:
+    """As many outputs as inputs, 3x3."""
+    return torch.randn(shape[1], shape[1], 3, 3) / shape[1]
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _winograd(shape: Shape, *, negative: float, transposed: bool) -> Arguments:
+    return _last(torch.randn(shape)), _filters(shape), None, [1, 1], 1.0, negative, transposed
+
+
+GEOMETRY: Arguments = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+
+
+def _signed_convolution(shape: Shape) -> Arguments:
+    d, w = _last(torch.randn(shape)), _last(_filters(shape))
+    return d.clamp(min=0), d.clamp(max=0), w, w.abs(), *GEOMETRY
+
+
+def _signed_convolution_backward(shape: Shape) -> Arguments:
+    p, n, w, magnitude, *geometry = _signed_convolution(shape)
+    return p, n, w, magnitude, list(shape[2:]), *geometry
+
+
 Limit = Callable[[Arguments, tuple[Tensor, ...]], Callable[[], Any]]
 """Of an operator's arguments and results, what to time in its place."""
 
@@ -172,6 +207,19 @@ def _copy(arguments: Arguments, results: tuple[Tensor, ...]) -> Callable[[], Any
 def _linear(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
     d, weight = arguments[-2:]
     return lambda: functional.linear(d, weight)
+
+
+def _conv2d(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
+    """One convolution of the first argument, in the order of channels that is faster."""
+    x = arguments[0]
+    weight = _last(
+        next(
+            a
+            for a in arguments[1:]
+            if isinstance(a, Tensor) and a.dim() != 1 and a.shape[2:] == (3, 3)
+        )
+    )
+    return lambda: functional.conv2d(x, weight, padding=1)
 
 
 def _max_pool(
@@ -193,6 +241,7 @@ def _max_pool(
 LIMITS: dict[str, Limit] = {
     "copy": _copy,
     "F.linear": _linear,
+    "conv2d": _conv2d,
     "max_pool2d 2x2": partial(_max_pool, size=2),
     "max_pool2d 3x3": partial(_max_pool, size=3),
     "adaptive_max_pool2d": _max_pool,
@@ -219,7 +268,12 @@ OPERATORS: tuple[Operator, ...] = (
     ),
     *(
         Operator(name, a, partial(make, activation=a), most=ELEMENTWISE)
-        for name, make in (("reveal_cancel", _reveal_cancel), ("reveal_cancel_parts", _parts))
+        for name, make in (
+            ("reveal_cancel", _reveal_cancel),
+            ("reveal_cancel_parts", _parts),
+            ("signed_reveal_cancel", _signed_reveal_cancel),
+            ("reveal_cancel_size", _size),
+        )
         for a in ("relu", "sigmoid")
     ),
     *(
@@ -243,6 +297,20 @@ OPERATORS: tuple[Operator, ...] = (
     Operator("adaptive_max_pool_winner", "", _adaptive_winner, ADAPTIVE),
     Operator("adaptive_max_pool_shapley", "", _adaptive_shapley, ADAPTIVE),
     Operator("adaptive_max_pool_shapley_parts", "", _adaptive_shapley_parts, ADAPTIVE),
+    *(
+        Operator(
+            "winograd_convolution",
+            f"{shape[1]} channels, {variant}",
+            partial(_winograd, negative=negative, transposed=transposed),
+            "conv2d",
+            shape=shape,
+            small=(2, 5, 9, 10),
+        )
+        for shape in (PICTURE, (1, 256, 56, 56), (1, 512, 14, 14))
+        for variant, negative, transposed in (("W", 1.0, False), ("|W| back", -1.0, True))
+    ),
+    Operator("signed_convolution", "", _signed_convolution, "conv2d", 2.0),
+    Operator("signed_convolution_backward", "", _signed_convolution_backward, "conv2d", 2.0),
     Operator("signed_linear", "fc6", _signed, **DENSE),
     Operator("signed_linear_backward", "fc6", _signed_backward, **DENSE),
 )

@@ -21,6 +21,7 @@ from relprop.attribution.attributor import (
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.kept import KeptRun
 from relprop.attribution.references import Baselines, References, as_references
+from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph, Node, Run, Value
 from relprop.graph.outputs import Output
@@ -132,7 +133,7 @@ class DeepLift(Attributor):
             references = as_references(baselines, tensors, others)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
-            pass_ = Pass(plan, plan.keeping(named.values()), named, make)
+            pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)
             x = pass_.forward(arguments)
             each, many = self._seeds(target, x.values[plan.graph.output])
             sums: list[Explanation] = []
@@ -186,13 +187,14 @@ class Pass:
     """
 
     plan: Plan
+    constants: Snapshot
     sweep: Sweep
     layers: Mapping[str, Value]
     make: CustomAttribution
 
     def forward(self, arguments: Sequence[Any]) -> Run:
         """The forward sweep."""
-        return self.sweep.forward(self.plan.constants(), name_inputs(self.plan.graph, arguments))
+        return self.sweep.forward(self.constants, name_inputs(self.plan.graph, arguments))
 
     def baselines(
         self, x: Run, references: References, others: tuple[Any, ...], budget: int
@@ -219,7 +221,7 @@ class Pass:
 
     def single(self, arguments: Sequence[Any], keep: bool) -> Run:
         """The forward sweep of a common baseline: that of the last explanation, if it serves."""
-        plan, constants = self.plan, self.plan.constants()
+        plan, constants = self.plan, self.constants
         tensors = tuple(a for a in arguments if isinstance(a, Tensor))
         kept = plan.kept
         if kept is not None and kept.serves(self.sweep, tensors, constants):

@@ -52,11 +52,14 @@ class LinearMap(Node):
             x = s.new_zeros(()).expand(*shape).requires_grad_()
             return torch.autograd.grad(self.apply(run, x, take), x, s)[0]
 
+    def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
+        """`W x + b`, with any bias of the layer's shape."""
+        z = self.apply(run, x, take)
+        return z if bias is None else z + self.broadcast(bias, z.dim())
+
     def compute(self, run: Run, *operands: Tensor) -> Tensor:
         """`W x + b`."""
-        z = self.apply(run, operands[0])
-        bias = run.constant(self.bias)
-        return z if bias is None else z + self.broadcast(bias, z.dim())
+        return self.affine(run, operands[0], WHOLE, run.constant(self.bias))
 
     def broadcast(self, bias: Tensor, ndim: int) -> Tensor:
         """The bias in a shape that broadcasts to an output of `ndim` dimensions."""
@@ -110,7 +113,8 @@ class Convolution(LinearMap):
         assert self.weight is not None
         return run.constants.derive(self.weight, InOrder(take))
 
-    def _convolve(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
+    def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
+        """`W x + b` in one call."""
         x = self.bordered(x)
         if self._filters(run, x, take, self.transposed):
             return self._filtered(run, x, take, bias, self.transposed)
@@ -155,13 +159,9 @@ class Convolution(LinearMap):
             transposed=transposed,
         )
 
-    def compute(self, run: Run, *operands: Tensor) -> Tensor:
-        """`W x + b` in one call."""
-        return self._convolve(run, operands[0], WHOLE, run.constant(self.bias))
-
     def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
-        return self._convolve(run, x, take, None)
+        return self.affine(run, x, take, None)
 
     def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`: the transposed convolution (or, of a transposed one, the plain one)."""
@@ -211,17 +211,14 @@ class Dense(LinearMap):
         """`linear`."""
         return "linear"
 
-    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+    def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
         """`W x + b` in one call."""
-        weight = self.taken(run, WHOLE)
-        return F.linear(
-            operands[0], weight.t() if self.input_major else weight, run.constant(self.bias)
-        )
+        weight = self.taken(run, take)
+        return F.linear(x, weight.t() if self.input_major else weight, bias)
 
     def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
-        weight = self.taken(run, take)
-        return F.linear(x, weight.t() if self.input_major else weight)
+        return self.affine(run, x, take, None)
 
     def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`."""

@@ -42,10 +42,10 @@ class _Contributions:
     def forward(self, b: Tensor | None) -> Tensor:
         """The sum for every neuron, with a bias."""
         node, run, x = self.node, self.context.run, self._x
-        z = node.apply(run, x.clamp(min=0) if self._signed else x, self.u)
-        if self._signed:
-            z = z + node.apply(run, x.clamp(max=0), self.v)
-        return z if b is None else z + node.broadcast(b, z.dim())
+        if not self._signed:
+            return node.affine(run, x, self.u, b)
+        z = node.affine(run, x.clamp(min=0), self.u, b)
+        return z.add_(node.apply(run, x.clamp(max=0), self.v))
 
     def transpose(self, s: Tensor) -> Tensor:
         """The multiplier `c_i` of `x_i`: `u(W)^T s`, or `v(W)^T s` where x_i < 0."""
@@ -89,15 +89,21 @@ class AlphaBeta(WeightedRule):
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """3F + 2B for x known to be >= 0, with beta = 0 2F + 1B; else twice as many."""
-        found = self._side(node, context, _times(R, self.alpha), POSITIVE, NEGATIVE)
+        found = self._side(node, context, R, self.alpha, (POSITIVE, NEGATIVE))
         if self.beta != 0:
-            found = found + self._side(node, context, _times(R, -self.beta), NEGATIVE, POSITIVE)
+            found = found + self._side(node, context, R, -self.beta, (NEGATIVE, POSITIVE))
         return (found,)
 
     def _side(
-        self, node: LinearMap, context: LrpContext, R: Relevance, own: BySign, other: BySign
+        self,
+        node: LinearMap,
+        context: LrpContext,
+        R: Relevance,
+        factor: float,
+        parts: tuple[BySign, BySign],
     ) -> Relevance:
-        """`sum_j z±_ij R_j / stab(z±_j)`: `own` is the part of W that meets x+, and of b."""
+        """`factor * sum_j z±_ij R_j / stab(z±_j)`, by the parts of W that meet x+ and x-."""
+        own, other = parts
         if own is NEGATIVE:
             context = context.exactly()  # z- may be as small as what a tile rounds
         contributions = _Contributions(node, context, own, other)
@@ -105,8 +111,9 @@ class AlphaBeta(WeightedRule):
         b = None if b is None else own(b)
         z = contributions.forward(b)
         if context.run.winograd:
-            z = torch.maximum(z, context[node.output])  # as z+ = z - z- is, before it is rounded
-        s = self.ratio(node, context, R, denominator=z)
+            # as z+ = z - z- is, before it is rounded
+            torch.maximum(z, context[node.output], out=z)
+        s = self.ratio(node, context, R, denominator=z, factor=factor)
         return Relevance(contributions.transpose(s), self.leftover(node, context, s, z, b))
 
 
@@ -185,14 +192,3 @@ class Gamma(WeightedRule):
                 up, node.broadcast(larger(b), z.dim()), node.broadcast(smaller(b), z.dim())
             )
         return (Relevance(c, self.leftover(node, context, s, d, b)),)
-
-
-def _times(R: Relevance, factor: float) -> Relevance:
-    """`factor * R`."""
-    if factor == 1:
-        return R
-    return Relevance(
-        None if R.multiplier is None else R.multiplier * factor,
-        None if R.amount is None else R.amount * factor,
-        R.activation,
-    )

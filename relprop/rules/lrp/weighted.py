@@ -137,8 +137,9 @@ class WeightedRule(LinearRule):
         R: Relevance,
         denominator: Tensor | None = None,
         bias: Tensor | None = None,
+        factor: float = 1.0,
     ) -> Tensor:
-        """`s_j = R_j / stab(z_j)`, or with another denominator; `bias` is taken off it."""
+        """`s_j = factor R_j / stab(z_j)`, or with another denominator; `bias` is taken off it."""
         z, division = context[node.output], self.division
         channel_dim = node.channel_dim if isinstance(node, LinearMap) else 1
         epsilon = division.size(z.dtype)
@@ -155,9 +156,9 @@ class WeightedRule(LinearRule):
             if bias is not None and isinstance(node, LinearMap):
                 d = d - node.broadcast(bias, d.dim())
             # Where nothing stabilizes a denominator of 0, nobody can be given a share.
-            context.charge(node, dropped=R.total(context.run, z) * (d == 0))
+            context.charge(node, dropped=factor * R.total(context.run, z) * (d == 0))
         f = R.activation
-        return ops.lrp_ratio(
+        s = ops.lrp_ratio(
             R.multiplier,
             R.amount,
             z,
@@ -168,6 +169,7 @@ class WeightedRule(LinearRule):
             activation=f.name if f else "identity",
             parameters=f.parameters if f else (),
         )
+        return s if factor == 1 else s.mul_(factor)
 
     def settles(self, context: LrpContext) -> bool:
         """Whether anybody wants to know what bias and stabilizer took."""
