@@ -118,13 +118,7 @@ def test_the_books_of_lrp_close(network: tuple[nn.Module, Tensor, object]) -> No
     assert report.bias != 0
 
 
-@pytest.mark.parametrize(
-    "network",
-    ["alexnet", "vgg16_bn", "squeezenet1_1", "resnet18", "u-net", "1-d", "3-d"],
-    indirect=True,
-)
 def test_the_books_of_lrp_close_in_float32(network: tuple[nn.Module, Tensor, object]) -> None:
-    """For the families that are captured soonest: a type is captured by itself."""
     model, x, target = network
     try:
         report = relprop.LRP(model.float(), "epsilon_plus").report(x.float(), target=target)
