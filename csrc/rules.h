@@ -59,6 +59,18 @@ RELPROP_HD T rescale_slope(const F& f, T x, T x0, T h) {
 }
 
 template <typename T>
+RELPROP_HD T least(T a, T b) {
+  return a < b ? a : b;
+}
+
+// Whether a part that should be 0 or more is below it by no more than the other, which is one of
+// the terms that it is the difference of, was rounded.
+template <typename T>
+RELPROP_HD bool is_rounding(T part, T other) {
+  return part < T(0) && -part <= 8 * std::numeric_limits<T>::epsilon() * magnitude(other);
+}
+
+template <typename T>
 RELPROP_HD bool is_finite(T x) {
   return magnitude(x) <= std::numeric_limits<T>::max();
 }
@@ -83,13 +95,13 @@ struct Parts {
 // it. For the same reason the points between are reckoned from the end of the way that is nearer:
 // the smaller of P and N is a step from r, and the last step to x, and neither is lost in rounding.
 //
-// Where f is not defined at all four points (r + N is the least, r + P the greatest), or a slope is
-// infinite, nothing can be said of P and N apart: both get the slope of Rescale, which leads from r
-// to x. So they do where a part has the sign of the other, and the order of the points is not
-// known: rounding may leave so a part that is 0, and a function below that falls, any part.
+// A part may have the sign of the other: a function below that falls may leave any so, and rounding
+// one that is 0. Where this is what rounding left, or f is not defined from the least of the four
+// points to the greatest, or a slope is infinite, nothing can be said of P and N apart: both get
+// the slope of Rescale, which leads from r to x.
 template <typename F, typename T>
 RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
-  const bool falls = P <= -N;
+  const bool falls = magnitude(P) <= magnitude(N);
   const T rP = falls ? r + P : x - N, rN = falls ? x - P : r + N;
   const T f_r = f.f(r), f_rP = f.f(rP), f_rN = f.f(rN), f_x = f.f(x);
   const T positive =
@@ -97,8 +109,9 @@ RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
   const T negative =
       slope_between(f, r, f_r, rN, f_rN, N, h) + slope_between(f, rP, f_rP, x, f_x, N, h);
   if constexpr (!F::kEverywhere) {
-    const bool in_order = P >= T(0) && N <= T(0) && f.defined(rN, rP);
-    const bool apart = in_order && is_finite(positive) && is_finite(negative);
+    const T low = least(least(r, x), least(rP, rN)), high = -least(least(-r, -x), least(-rP, -rN));
+    const bool known = !is_rounding(P, -N) && !is_rounding(-N, P) && f.defined(low, high);
+    const bool apart = known && is_finite(positive) && is_finite(negative);
     const T together = slope_between(f, r, f_r, x, f_x, x - r, h);
     if (!apart) return {together, together};
   }

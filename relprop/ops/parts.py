@@ -41,8 +41,7 @@ def reveal_cancel(
 
     Where f is not defined at all four points (a logarithm or a root beside 0, a quotient across
     its pole), or has an infinite slope there, nothing can be said of P and N apart: that element is
-    crossed by Rescale, both ratios being ``[f(x) - f(r)] / (x - r)``. So are, for such functions,
-    elements where a part has the sign of the other.
+    crossed by Rescale, both ratios being ``[f(x) - f(r)] / (x - r)``.
 
     A function that falls makes of P a negative ``y+``, and of N a positive ``y-``; they are handed
     on so, as what P and N do, and sum to the difference like others.

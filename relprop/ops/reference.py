@@ -67,13 +67,13 @@ def reveal_cancel(
     """``(positive * y+ / P, negative * y- / N)``, each the mean of two slopes of f.
 
     The points with one part alone are reckoned from the nearer of r and x. Where f is not defined
-    at all four points (r + N is the least, r + P the greatest, unless a part has the sign of the
-    other), or a slope is infinite, both are the slope of Rescale.
+    from the least of the four points to the greatest, a part is what rounding left of 0, or a slope
+    is infinite, both are the slope of Rescale.
     """
     function = BY_CODE[activation]
     p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
     end = r + (p + n) if x is None else _accumulate(x)
-    falls = p <= -n
+    falls = p.abs() <= n.abs()
     points = (r, torch.where(falls, r + p, end - n), torch.where(falls, end - p, r + n), end)
     none, only_P, only_N, both = ((x, function.f(x, parameters)) for x in points)
 
@@ -83,8 +83,9 @@ def reveal_cancel(
     rising = (slope(none, only_P, p) + slope(only_N, both, p)) / 2
     falling = (slope(none, only_N, n) + slope(only_P, both, n)) / 2
     if function.domain is not None:
-        apart = function.domain(only_N[0], only_P[0], parameters)
-        apart = apart & (p >= 0) & (n <= 0) & rising.isfinite() & falling.isfinite()
+        ends = torch.stack(torch.broadcast_tensors(*points)).aminmax(dim=0)
+        apart = function.domain(*ends, parameters) & ~_is_rounding(p, -n) & ~_is_rounding(-n, p)
+        apart = apart & rising.isfinite() & falling.isfinite()
         together = slope(none, both, end - r)
         rising, falling = (torch.where(apart, t, together) for t in (rising, falling))
     return (
@@ -197,6 +198,11 @@ def _slope_between(
         close = close | (difference.abs() <= h * reach)
     derivative = function.derivative(x0 + step / 2, parameters)
     return torch.where(close, derivative, (f_x - f_x0) / difference)
+
+
+def _is_rounding(part: Tensor, other: Tensor) -> Tensor:
+    """Whether a part that should be 0 or more is below it by no more than the other was rounded."""
+    return (part < 0) & (-part <= 8 * torch.finfo(part.dtype).eps * other.abs())
 
 
 def _along_slope(amount: Tensor, slope: Tensor) -> Tensor:
