@@ -19,7 +19,7 @@ RELPROP_HD T stabilize(T d, T epsilon) {
 
 // The step of LRP between two layers: s = R / (d + epsilon * sign(d)). It is 0 where R = 0, so that
 // no neuron without relevance gives 0/0; and where the denominator is 0, for then all inputs are 0
-// or cancel out, and nobody can be given a share. (Bach et al. 2015, eq. 60; Montavon et al. 2019,
+// or cancel out, and nobody can be given a share. (Bach et al. 2015, eq. 58; Montavon et al. 2019,
 // step 2.)
 template <typename T>
 RELPROP_HD T stabilized_ratio(T R, T d, T epsilon) {

@@ -78,7 +78,7 @@ def lrp_ratio(
         d = (denominator, else z) - bias
         s = R / (d + epsilon * sign(d)),   sign(0) = +1
 
-    with ``s = 0`` wherever ``R`` or the stabilized denominator is 0. (Bach et al. 2015, eq. 60;
+    with ``s = 0`` wherever ``R`` or the stabilized denominator is 0. (Bach et al. 2015, eq. 58;
     Montavon et al. 2019, step 2.)
 
     Args:

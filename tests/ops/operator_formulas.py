@@ -29,7 +29,7 @@ def lrp_ratio(
     channel_dim: int,
     activation: str,
 ) -> Tensor:
-    """Bach et al. 2015, eq. 60: R_j / (z_j + epsilon * sign(z_j))."""
+    """Bach et al. 2015, eq. 58: R_j / (z_j + epsilon * sign(z_j))."""
     result = torch.empty(z.shape, dtype=torch.float64)
     for place in itertools.product(*map(range, z.shape)):
         R = 0.0

@@ -130,7 +130,7 @@ ANALYZERS: dict[str, tuple[str | relprop.Composite, float, str]] = {
     "lrp.w_square": (everywhere(WSquare()), 0, "absorb"),
 }
 #: Those with alpha-beta rules that keep the bias. iNNvestigate divides by `W+ x+ + W- x- + b`
-#: (equal to 1e-8 by hand), where Bach et al. (2015), eq. 62, have the bias's positive part only:
+#: (equal to 1e-8 by hand), where Bach et al. (2015), eq. 60, have the bias's positive part only:
 #: so they can be compared on networks without biases, and the presets, which put the epsilon rule
 #: on dense layers, on dense networks. Not compared is `z_plus_fast`, which is `W+ x` for x of
 #: either sign.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Epsilon(WeightedRule):
-    """`R_i = x_i sum_j w_ij R_j / stab(z_j)` (Bach et al. 2015, eq. 60); eps = 0: z rule.
+    """`R_i = x_i sum_j w_ij R_j / stab(z_j)` (Bach et al. 2015, eq. 58); eps = 0: z rule.
 
     Attributes:
         epsilon: the stabilizer, which here is more than a safeguard; None for what `LRP` was told.

@@ -9,7 +9,7 @@ What becomes of the bias is a policy of its own, for every rule with a bias in i
 * `absorb`: the bias stays in the denominator and takes its share `b_j s_j` with it;
 * `ignore`: the bias is left out of the denominator;
 * `redistribute`: its share, and the stabilizer's, go to the layer's inputs in equal parts, as
-  Bach et al. (2015), eq. 60, write it with `(eps * sign(z_j) + b_j) / n`, n inputs of neuron j.
+  Bach et al. (2015) write it with `(eps * sign(z_j) + b_j) / n`, n inputs of neuron j.
 """
 
 from __future__ import annotations
