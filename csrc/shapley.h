@@ -28,25 +28,31 @@ RELPROP_HD Move<T> move_of(T x, T x0) {
   return {rose ? x : x0, rose ? x0 : x, x == x0 ? T(0) : x - x0};
 }
 
-// The inputs above a threshold that sinks past one of them after the other.
+// The inputs above a threshold that sinks past one of them after the other: with p rises and n
+// falls among them, dphi / dt of a rise is 1 / (p C(n + p, p)), and of a fall, but for its sign,
+// 1 / (n C(n + p, p)). From one input to the next they change by small factors, which needs no
+// division. Where there are very many inputs, they underflow to 0.
 template <typename T>
 struct Above {
   T p = 0, n = 0;
-  T g = 1;  // 1 / C(n + p, p); where there are very many, it underflows to 0
+  T rise = 0, fall = 0;  // 0 while there is none
 
   // one_of_all = 1 / (n + p), the new input included
   RELPROP_HD void join(T rose, T one_of_all) {
+    const bool up = rose > T(0);
+    const T first_rise = p > T(0) ? rise * p : T(1);
+    const T first_fall = n > T(0) ? fall * n : T(1);
+    rise = (up ? first_rise : rise * (n + T(1))) * one_of_all;
+    fall = (up ? fall * (p + T(1)) : first_fall) * one_of_all;
     p += rose;
     n += T(1) - rose;
-    g *= (rose > T(0) ? p : n) * one_of_all;
   }
 
-  // dphi / dt of each rise, and of each fall but for its sign; only where there is one.
-  RELPROP_HD T of_rise() const { return g / p; }
-  RELPROP_HD T of_fall() const { return g / n; }
+  RELPROP_HD T of_rise() const { return rise; }
+  RELPROP_HD T of_fall() const { return fall; }
   // The same of all of them together.
-  RELPROP_HD T of_rises() const { return p > T(0) ? g : T(0); }
-  RELPROP_HD T of_falls() const { return n > T(0) ? g : T(0); }
+  RELPROP_HD T of_rises() const { return p * rise; }
+  RELPROP_HD T of_falls() const { return n * fall; }
 };
 
 // The multiplier that a window hands to an input. One that did not change gets something only if

@@ -1,5 +1,6 @@
-// A plane is walked line by line: small windows are solved side by side, large ones one by one. A
-// plane belongs to one thread, so sums are deterministic.
+// A plane is walked line by line: small windows are solved side by side, large ones one by one. An
+// input belongs to one thread, which adds up what its windows give it in scan order, so sums are
+// deterministic.
 #include "max_pool_shapley.h"
 
 #include "../shapley_operands.h"
@@ -13,6 +14,27 @@ namespace {
 // Windows of more taps than this are solved one by one; so are those of lines that fill few lanes.
 constexpr int64_t kMostTaps = 64;
 constexpr int64_t kFewestLanes = 4;
+
+// What one thread takes of a plane: windows by output rows, and the inputs that it gives to.
+// Windows that reach into two bands are solved for both.
+struct Band {
+  int64_t first_row, end_row;
+  int64_t first_place, end_place;
+
+  static Band whole(const Pool& pool) { return {0, pool.along[1].count, 0, pool.inputs()}; }
+
+  // Number i of n, of a pool that is flat.
+  static Band of(const Pool& pool, int64_t i, int64_t n, bool parts) {
+    const Windows& height = pool.along[1];
+    const int64_t length = parts ? height.count : height.length;
+    const int64_t begin = i * length / n, end = (i + 1) * length / n;
+    if (parts) return {begin, end, 0, 0};
+    const int64_t width = pool.along[2].length;
+    if (begin == end) return {0, 0, begin * width, begin * width};
+    const int64_t first = height.first_with(begin), last = height.last_with(end - 1);
+    return {first, last + 1, begin * width, end * width};
+  }
+};
 
 // A tap of a line's windows: its place in the first, and the lanes in which it is no padding.
 struct Tap {
@@ -54,7 +76,8 @@ class Worker {
         small_(o.pool.taps() <= kMostTaps),
         parts_(!o.m_x.defined()) {}
 
-  void planes(int64_t n, int64_t c, int64_t planes) {
+  void planes(int64_t n, int64_t c, int64_t planes, const Band& band) {
+    band_ = band;
     positive_ = view(side_of<T>(o_, o_.positive), o_.positive_planes, n, c);
     negative_ = view(side_of<T>(o_, o_.negative), o_.negative_planes, n, c);
     x_ = view(data_of<T>(o_.x), o_.x_planes, n, c);
@@ -65,7 +88,9 @@ class Worker {
     }
     const Windows* w = o_.pool.along;
     for (int64_t od = 0; od < w[0].count; ++od) {
-      for (int64_t oh = 0; oh < w[1].count; ++oh) walk_row({od, oh, 0, planes, 0});
+      for (int64_t oh = band.first_row; oh < band.end_row; ++oh) {
+        walk_row({od, oh, 0, planes, 0});
+      }
     }
   }
 
@@ -77,13 +102,15 @@ class Worker {
 
   void clear(int64_t planes) const {
     if (planes == 1 && m_x_.step == 1) {
-      std::fill_n(m_x_.data, o_.pool.inputs(), T(0));
+      std::fill(m_x_.data + band_.first_place, m_x_.data + band_.end_place, T(0));
       return;
     }
-    for (int64_t place = 0; place < o_.pool.inputs(); ++place) {
+    for (int64_t place = band_.first_place; place < band_.end_place; ++place) {
       for (int64_t plane = 0; plane < planes; ++plane) m_x_.at(place, plane) = T(0);
     }
   }
+
+  bool owns(int64_t place) const { return place >= band_.first_place && place < band_.end_place; }
 
   // All windows of an output row, in one plane or in several.
   void walk_row(Line line) {
@@ -126,12 +153,13 @@ class Worker {
       move_sides<false>(line);
       return;
     }
-    lanes_.share();
     move_sides<true>(line);
+    lanes_.share();
     for (size_t i = 0; i < taps_.size(); ++i) {
       const Tap& tap = taps_[i];
       const int64_t place = tap.place + tap.first * places;
-      lanes_.give(int64_t(i), tap.first, tap.count, &m_x_.at(place, 0), step(m_x_));
+      if (owns(place))
+        lanes_.give(int64_t(i), tap.first, tap.count, &m_x_.at(place, 0), step(m_x_));
     }
   }
 
@@ -165,11 +193,13 @@ class Worker {
     if (parts_) return window_.part(positive, negative);
     window_.share();
     for (size_t i = 0; i < taps_.size(); ++i) {
-      m_x_.at(taps_[i].place, channel) += window_.multiplier(int64_t(i), positive, negative);
+      const T m = window_.multiplier(int64_t(i), positive, negative);
+      if (owns(taps_[i].place)) m_x_.at(taps_[i].place, channel) += m;
     }
   }
 
   const ShapleyOperands& o_;
+  Band band_;
   View<T> positive_, negative_, m_x_;
   View<const T> x_, x0_;
   std::vector<Tap> taps_;
@@ -182,13 +212,18 @@ template <typename T>
 void solve_planes(const ShapleyOperands& o) {
   const bool beside = o.x_planes.channel == 1 && o.x0_planes.channel == 1;
   const int64_t lanes = beside ? std::min(o.channels, ShapleyLanes<T>::kMostLanes) : 1;
-  const int64_t groups = (o.channels + lanes - 1) / lanes;
-  const int64_t grain = std::max<int64_t>(1, 16384 / (lanes * (o.pool.inputs() + 1)));
-  torch::stable::parallel_for(0, o.batch * groups, grain, [&](int64_t begin, int64_t end) {
+  const int64_t groups = (o.channels + lanes - 1) / lanes, units = o.batch * groups;
+  const int64_t threads = torch::stable::get_num_threads();
+  const bool flat = o.pool.along[0].length == 1;
+  const int64_t bands = flat && units < threads ? threads : 1;
+  const int64_t grain = std::max<int64_t>(1, 16384 * bands / (lanes * (o.pool.inputs() + 1)));
+  torch::stable::parallel_for(0, units * bands, grain, [&](int64_t begin, int64_t end) {
     Worker<T> worker(o);
-    for (int64_t group = begin; group < end; ++group) {
-      const int64_t c = group % groups * lanes;
-      worker.planes(group / groups, c, std::min(lanes, o.channels - c));
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t unit = i / bands, c = unit % groups * lanes;
+      const Band band =
+          bands > 1 ? Band::of(o.pool, i % bands, bands, !o.m_x.defined()) : Band::whole(o.pool);
+      worker.planes(unit / groups, c, std::min(lanes, o.channels - c), band);
     }
   });
 }

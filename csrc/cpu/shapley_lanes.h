@@ -2,7 +2,8 @@
 //
 // The inputs of each window are sorted by a network of exchanges, the same for all lanes; the
 // integrals are summed up along the sorted order, and the network run backwards takes them to the
-// inputs that they belong to.
+// inputs that they belong to. Windows of up to nine inputs stay in registers all the way
+// (shapley_unrolled.h); for longer ones there is a loop over the lanes for each step.
 #pragma once
 
 #include <algorithm>
@@ -12,30 +13,18 @@
 
 #include "../shapley.h"
 #include "clones.h"
+#include "shapley_unrolled.h"
 
 namespace relprop {
 
-// Exchanges that sort `count` values, by Batcher's merge exchange (Knuth, volume 3, 5.2.2 M).
 struct Exchange {
   int64_t above, below;
 };
 
 inline std::vector<Exchange> sorting_network(int64_t count) {
   std::vector<Exchange> network;
-  int64_t top = 1;
-  while (2 * top < count) top *= 2;
-  for (int64_t p = top; p > 0; p /= 2) {
-    int64_t q = top, r = 0, d = p;
-    while (true) {
-      for (int64_t i = 0; i + d < count; ++i) {
-        if ((i & p) == r) network.push_back({i, i + d});
-      }
-      if (q == p) break;
-      d = q - p;
-      q /= 2;
-      r = p;
-    }
-  }
+  const auto take = [&](int64_t i, int64_t j) { network.push_back({i, j}); };
+  for_each_exchange(count, take);
   return network;
 }
 
@@ -95,20 +84,28 @@ RELPROP_CLONES static void exchange_back(T* __restrict phi0, T* __restrict phi1,
   }
 }
 
-template <typename T>
+// Above<T> in each lane.
+template <typename T, int64_t kLanes>
+struct Sums {
+  T p[kLanes], n[kLanes], rise[kLanes], fall[kLanes];
+};
+
+template <typename T, int64_t kLanes>
 RELPROP_CLONES static void join(const T* __restrict b, const T* __restrict next,
                                 const T* __restrict rose, T one_of_all, int64_t lanes,
-                                T* __restrict p, T* __restrict n, T* __restrict g,
-                                T* __restrict of_rise, T* __restrict of_fall) {
+                                Sums<T, kLanes>& sums, T* __restrict of_rise,
+                                T* __restrict of_fall) {
+#pragma GCC ivdep
   for (int64_t lane = 0; lane < lanes; ++lane) {
-    Above<T> above{p[lane], n[lane], g[lane]};
+    Above<T> above{sums.p[lane], sums.n[lane], sums.rise[lane], sums.fall[lane]};
     above.join(rose[lane], one_of_all);
     const T dt = b[lane] - next[lane];
     of_rise[lane] = dt * above.of_rise();
     of_fall[lane] = dt * above.of_fall();
-    p[lane] = above.p;
-    n[lane] = above.n;
-    g[lane] = above.g;
+    sums.p[lane] = above.p;
+    sums.n[lane] = above.n;
+    sums.rise[lane] = above.rise;
+    sums.fall[lane] = above.fall;
   }
 }
 
@@ -123,20 +120,22 @@ RELPROP_CLONES static void integrate(const T* __restrict of_rise, const T* __res
   }
 }
 
-template <typename T>
+template <typename T, int64_t kLanes>
 RELPROP_CLONES static void join_parts(const T* __restrict b, const T* __restrict next,
                                       const T* __restrict rose, T one_of_all, int64_t lanes,
-                                      T* __restrict p, T* __restrict n, T* __restrict g,
-                                      T* __restrict rises, T* __restrict falls) {
+                                      Sums<T, kLanes>& sums, T* __restrict rises,
+                                      T* __restrict falls) {
+#pragma GCC ivdep
   for (int64_t lane = 0; lane < lanes; ++lane) {
-    Above<T> above{p[lane], n[lane], g[lane]};
+    Above<T> above{sums.p[lane], sums.n[lane], sums.rise[lane], sums.fall[lane]};
     above.join(rose[lane], one_of_all);
     const T dt = b[lane] - next[lane];
     rises[lane] += dt * above.of_rises();
     falls[lane] -= dt * above.of_falls();
-    p[lane] = above.p;
-    n[lane] = above.n;
-    g[lane] = above.g;
+    sums.p[lane] = above.p;
+    sums.n[lane] = above.n;
+    sums.rise[lane] = above.rise;
+    sums.fall[lane] = above.fall;
   }
 }
 
@@ -163,26 +162,25 @@ RELPROP_CLONES static void add(const T* __restrict given, int64_t lanes, T* __re
 
 }  // namespace lanes
 
-// Windows side by side. First their inputs enter, tap by tap; then `share` finds the Shapley
-// values, and `give` hands out each tap's multipliers; or `part` finds what all rises and all falls
-// bring.
+// Windows side by side. First their inputs enter, tap by tap; then `share` finds each tap's
+// multipliers, and `give` hands them out; or `part` finds what all rises and all falls bring.
 template <typename T>
 class ShapleyLanes {
  public:
-  static constexpr int64_t kMostLanes = 64;
+  static constexpr int64_t kMostLanes = 128;
 
   // What the window in each lane has for rises and for falls: their multipliers, which come before
-  // `give`, or their parts, which `part` leaves here.
+  // `share`, or their parts, which `part` leaves here.
   T positive[kMostLanes], negative[kMostLanes];
 
   explicit ShapleyLanes(int64_t most_taps)
       : networks_(most_taps + 1),
-        high_(most_taps * kMostLanes),
+        high_(std::max(most_taps, kUnrolled) * kMostLanes),
         change_(high_.size()),
-        b_(high_.size()),
-        rose_(high_.size()),
-        of_rise_(high_.size()),
-        of_fall_(high_.size()) {}
+        given_(high_.size()) {
+    if (most_taps <= kUnrolled) return;
+    for (std::vector<T>* rows : {&b_, &rose_, &of_rise_, &of_fall_}) rows->resize(high_.size());
+  }
 
   void start(int64_t lanes) {
     taps_ = 0;
@@ -190,19 +188,14 @@ class ShapleyLanes {
     lanes_ = (lanes + kVector - 1) / kVector * kVector;
     lanes::fill(floor_, lanes_, kLowest);
     lanes::fill(top_, lanes_, kLowest);
-    lanes::fill(passed_, lanes_, T(0));
   }
 
   // The next tap of the windows in the lanes [first, first + count), padding in the other ones.
   void enter(const T* x, int64_t x_step, const T* x0, int64_t x0_step, int64_t first,
              int64_t count) {
     T *high = row(high_, taps_), *change = row(change_, taps_);
+    if (count < lanes_) clear_row(taps_);
     ++taps_;
-    if (count < lanes_) {
-      // not -inf, which may be the maximum of a window
-      lanes::fill(high, lanes_, std::numeric_limits<T>::quiet_NaN());
-      lanes::fill(change, lanes_, T(0));
-    }
     const int64_t step = x_step == x0_step ? x_step : 0;
     const auto enter = step == 1   ? lanes::enter<1, T>
                        : step == 2 ? lanes::enter<2, T>
@@ -212,16 +205,72 @@ class ShapleyLanes {
   }
 
   void share() {
+    if (taps_ <= 4) {
+      share_unrolled<4>();
+    } else if (taps_ <= 9) {
+      share_unrolled<9>();
+    } else {
+      share_step_by_step();
+    }
+  }
+
+  void part() {
+    if (taps_ <= 4) {
+      part_unrolled<4>();
+    } else if (taps_ <= 9) {
+      part_unrolled<9>();
+    } else {
+      part_step_by_step();
+    }
+  }
+
+  // Adds the multipliers of a tap in the lanes [first, first + count).
+  void give(int64_t tap, int64_t first, int64_t count, T* m_x, int64_t step) {
+    const auto add = step == 1 ? lanes::add<1, T> : step == 2 ? lanes::add<2, T> : lanes::add<0, T>;
+    add(row(given_, tap) + first, count, m_x, step);
+  }
+
+ private:
+  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
+  static constexpr int64_t kVector = 16, kUnrolled = 9;
+
+  static T* row(std::vector<T>& rows, int64_t i) { return rows.data() + i * kMostLanes; }
+
+  T* next(int64_t j) { return j + 1 < taps_ ? row(b_, j + 1) : floor_; }
+
+  // Padding, which changes nothing: not -inf, which may be the maximum of a window.
+  void clear_row(int64_t tap) {
+    lanes::fill(row(high_, tap), lanes_, std::numeric_limits<T>::quiet_NaN());
+    lanes::fill(row(change_, tap), lanes_, T(0));
+  }
+
+  template <int kTaps>
+  void share_unrolled() {
+    for (int64_t tap = taps_; tap < kTaps; ++tap) clear_row(tap);
+    unrolled::share_lanes<kTaps>(high_.data(), change_.data(), floor_, top_, positive, negative,
+                                 lanes_, kMostLanes, given_.data());
+  }
+
+  template <int kTaps>
+  void part_unrolled() {
+    for (int64_t tap = taps_; tap < kTaps; ++tap) clear_row(tap);
+    unrolled::part_lanes<kTaps>(high_.data(), change_.data(), floor_, lanes_, kMostLanes, positive,
+                                negative);
+  }
+
+  void share_step_by_step() {
     sort();
     clear_sums();
     for (int64_t j = 0; j < taps_; ++j) {
-      lanes::join(row(b_, j), next(j), row(rose_, j), T(1) / T(j + 1), lanes_, p_, n_, g_,
+      lanes::join(row(b_, j), next(j), row(rose_, j), T(1) / T(j + 1), lanes_, above_,
                   row(of_rise_, j), row(of_fall_, j));
     }
-    lanes::fill(rise_, lanes_, T(0));
-    lanes::fill(fall_, lanes_, T(0));
+    T* rise = row(given_, 0);
+    T* fall = row(given_, 1);
+    lanes::fill(rise, lanes_, T(0));
+    lanes::fill(fall, lanes_, T(0));
     for (int64_t j = taps_ - 1; j >= 0; --j) {
-      lanes::integrate(row(of_rise_, j), row(of_fall_, j), row(rose_, j), lanes_, rise_, fall_,
+      lanes::integrate(row(of_rise_, j), row(of_fall_, j), row(rose_, j), lanes_, rise, fall,
                        row(b_, j));
     }
     for (int64_t e = int64_t(network().size()) - 1; e >= 0; --e) {
@@ -229,35 +278,23 @@ class ShapleyLanes {
       lanes::exchange_back(row(b_, exchange.above), row(b_, exchange.below), row(exchanged_, e),
                            lanes_);
     }
+    lanes::fill(passed_, lanes_, T(0));
+    for (int64_t tap = 0; tap < taps_; ++tap) {
+      lanes::give(row(b_, tap), row(change_, tap), row(high_, tap), top_, positive, negative,
+                  lanes_, passed_, row(given_, tap));
+    }
   }
 
-  void part() {
+  void part_step_by_step() {
     sort();
     clear_sums();
     lanes::fill(positive, lanes_, T(0));
     lanes::fill(negative, lanes_, T(0));
     for (int64_t j = 0; j < taps_; ++j) {
-      lanes::join_parts(row(b_, j), next(j), row(rose_, j), T(1) / T(j + 1), lanes_, p_, n_, g_,
+      lanes::join_parts(row(b_, j), next(j), row(rose_, j), T(1) / T(j + 1), lanes_, above_,
                         positive, negative);
     }
   }
-
-  // Adds the multipliers of a tap in the lanes [first, first + count); taps in scan order.
-  void give(int64_t tap, int64_t first, int64_t count, T* m_x, int64_t step) {
-    // all lanes, for whole vector registers; padding gets nothing
-    lanes::give(row(b_, tap), row(change_, tap), row(high_, tap), top_, positive, negative, lanes_,
-                passed_, rise_);
-    const auto add = step == 1 ? lanes::add<1, T> : lanes::add<0, T>;
-    add(rise_ + first, count, m_x, step);
-  }
-
- private:
-  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
-  static constexpr int64_t kVector = 16;
-
-  static T* row(std::vector<T>& rows, int64_t i) { return rows.data() + i * kMostLanes; }
-
-  const T* next(int64_t j) { return j + 1 < taps_ ? row(b_, j + 1) : floor_; }
 
   const std::vector<Exchange>& network() {
     if (networks_[taps_].empty()) networks_[taps_] = sorting_network(taps_);
@@ -280,16 +317,18 @@ class ShapleyLanes {
   }
 
   void clear_sums() {
-    lanes::fill(p_, lanes_, T(0));
-    lanes::fill(n_, lanes_, T(0));
-    lanes::fill(g_, lanes_, T(1));
+    for (T* sums : {above_.p, above_.n, above_.rise, above_.fall}) lanes::fill(sums, lanes_, T(0));
   }
 
   int64_t taps_ = 0, lanes_ = 0;
   std::vector<std::vector<Exchange>> networks_;
-  std::vector<T> high_, change_, b_, rose_, of_rise_, of_fall_, exchanged_;
-  T floor_[kMostLanes], top_[kMostLanes], passed_[kMostLanes];
-  T p_[kMostLanes], n_[kMostLanes], g_[kMostLanes], rise_[kMostLanes], fall_[kMostLanes];
+  std::vector<T> high_, change_, given_;
+  T floor_[kMostLanes], top_[kMostLanes];
+
+  // Of windows that are not unrolled.
+  std::vector<T> b_, rose_, of_rise_, of_fall_, exchanged_;
+  lanes::Sums<T, kMostLanes> above_;
+  T passed_[kMostLanes];
 };
 
 }  // namespace relprop
