@@ -126,6 +126,14 @@ def seeds(target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
     return [one_hot(list(column), output) for column in zip(*target, strict=True)], True
 
 
+def count_targets(target: Target) -> int:
+    """How many targets an example has."""
+    if isinstance(target, Tensor) and target.dim() == 2:
+        return max(1, target.shape[1])
+    first = target[0] if isinstance(target, list) and target else None
+    return max(1, len(first)) if isinstance(first, list) else 1
+
+
 def one_hot(target: Target, output: Tensor) -> Tensor:
     """A tensor of the output's shape: 1 at each example's target, 0 elsewhere.
 

@@ -18,6 +18,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.tiling.methods import ByGradient
 from relprop.graph.node import Graph, Run
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
@@ -43,6 +44,7 @@ class GradientMethod(Attributor):
 
     #: A name in `relprop.rules.gradient.RELU_RULES`.
     RELU: ClassVar[str] = "gradient"
+    METHOD: ClassVar[ByGradient] = ByGradient()
 
     def __init__(self, model: nn.Module | ExportedProgram, *, output: Output = None) -> None:
         super().__init__(model, output=output, unsupported="gradient")
@@ -67,11 +69,18 @@ class GradientMethod(Attributor):
         )
 
     def _explain(
-        self, inputs: Inputs, target: Target, additional_forward_args: Any
+        self,
+        inputs: Inputs,
+        target: Target,
+        additional_forward_args: Any,
+        memory_budget: int | str | None,
     ) -> tuple[Tensors, list[tuple[Tensors, Tensor]], bool]:
         """The inputs; for every target gradients and score; whether there are many targets."""
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
+            tiles = self._tiles(arguments, memory_budget, target, None)
+            if tiles is not None:
+                return tensors, *self._by_tiles(tiles, tensors, arguments, target)
             plan, run, output = self._forward(arguments)
             each, many = seeds(target, output)
             found = []
@@ -92,7 +101,11 @@ class Gradient(GradientMethod):
     """
 
     def attribute(
-        self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        memory_budget: int | str | None = None,
     ) -> Any:
         """What the backward sweep from the output at `target` brings to `inputs`.
 
@@ -103,16 +116,19 @@ class Gradient(GradientMethod):
                 tensor of shape (N, T), or a list of N lists, has T targets for each example, all
                 explained from one forward sweep.
             additional_forward_args: further positional arguments of the model, not explained.
+            memory_budget: bytes beside the model and its inputs, a number or such as `"2GiB"`; what
+                would take more is made by tiles, with the same result. None: as much as it takes.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output per unit
             of the input. For T targets an example, of shape (N, T, ...).
 
         Raises:
-            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
+            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used, or the
+                budget is too small.
             CaptureError: the model cannot be captured.
         """
-        _, found, many = self._explain(inputs, target, additional_forward_args)
+        _, found, many = self._explain(inputs, target, additional_forward_args, memory_budget)
         return results(inputs, [Explanation(*one) for one in found], many, with_delta=False)
 
 
@@ -144,6 +160,7 @@ class InputXGradient(GradientMethod):
         target: Target = None,
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
+        memory_budget: int | str | None = None,
     ) -> Any:
         """The gradient of the output at `target`, times `inputs`.
 
@@ -152,6 +169,7 @@ class InputXGradient(GradientMethod):
             target: as in `Gradient.attribute`.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return what is missing from the sum, too.
+            memory_budget: as in `Gradient.attribute`.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -160,10 +178,11 @@ class InputXGradient(GradientMethod):
             (N, T, ...) and (N, T).
 
         Raises:
-            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used.
+            InvalidInputError, InvalidTypeError: the inputs or the target cannot be used, or the
+                budget is too small.
             CaptureError: the model cannot be captured.
         """
-        tensors, found, many = self._explain(inputs, target, additional_forward_args)
+        tensors, found, many = self._explain(inputs, target, additional_forward_args, memory_budget)
         products = []
         for gradients, score in found:
             R = tuple(x * m for x, m in zip(tensors, gradients, strict=True))

@@ -19,6 +19,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Watched, results
+from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
@@ -64,6 +65,7 @@ class LRP(Attributor):
         >>> relevance = LRP(model, composite="epsilon_plus_flat").attribute(images, target=281)
     """
 
+    METHOD: ClassVar[ByRelevance] = ByRelevance()
     REFUSED: ClassVar[dict[str, str]] = dict.fromkeys(
         ("softmax", "_softmax", "log_softmax", "_log_softmax"),
         "a sum of shares of a probability says nothing; explain the logits that it is made of",
@@ -122,6 +124,7 @@ class LRP(Attributor):
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
         layers: Sequence[str | nn.Module] | None = None,
+        memory_budget: int | str | None = None,
     ) -> Any:
         """The relevance of `inputs` for the model's output at `target`.
 
@@ -137,6 +140,8 @@ class LRP(Attributor):
                 `"features.28"` for what the module gives, `"features.28:input"` for what it reads,
                 `"relu@1"` for the second call of a module that is called more than once. A batch
                 norm and the convolution that it is folded into are one layer.
+            memory_budget: bytes beside the model and its inputs, a number or such as `"2GiB"`; what
+                would take more is made by tiles, with the same result. None: as much as it takes.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -145,12 +150,18 @@ class LRP(Attributor):
             relevance by layer, in the shapes of their activations.
 
         Raises:
-            InvalidInputError, InvalidTypeError: the inputs, the target or a layer cannot be used.
+            InvalidInputError, InvalidTypeError: the inputs, the target or a layer cannot be used,
+                or the budget is too small.
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
                 without a rule. NumericalError: relevance overflowed.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
+            tiles = self._tiles(arguments, memory_budget, target, layers)
+            if tiles is not None:
+                sums, many = self._by_tiles(tiles, tensors, arguments, target)
+                made = [self._of_tiles(R, score) for R, score in sums]
+                return results(inputs, made, many, return_convergence_delta)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             sweep = plan.keeping(named.values())
@@ -190,6 +201,11 @@ class LRP(Attributor):
         delta = score - sum(map(per_example, relevance))
         watched.update(zip(graph.inputs, relevance, strict=False))
         return Explanation(relevance, delta, watched.by_name())
+
+    def _of_tiles(self, relevance: tuple[Tensor, ...], score: Tensor) -> Explanation:
+        """The same, of relevance that was found by tiles."""
+        self._check(relevance, score)
+        return Explanation(relevance, score - sum(map(per_example, relevance)))
 
     def report(
         self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None

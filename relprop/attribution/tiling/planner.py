@@ -1,0 +1,213 @@
+"""Where to cut a graph, and into how large tiles, so that an explanation fits into a budget.
+
+Bytes are counted from the shapes of all activations, which are known before anything runs: what the
+rules keep from the way through to the way back, and what the largest single step needs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relprop.attribution.tiling.methods import Method
+from relprop.attribution.tiling.tiling import Tiling, in_units
+from relprop.errors import InvalidInputError
+from relprop.graph.constants import Snapshot
+from relprop.graph.cut import Cut, find_cuts
+from relprop.graph.intervals import Box, lengths
+from relprop.graph.linear import LinearMap
+from relprop.graph.node import Node, Value, is_scalar
+from relprop.graph.sizes import Sizes
+from relprop.graph.sweep import Sweep
+
+#: How many times its inputs and output a node may take while messages cross it.
+AT_WORK = 4
+#: Forward and back, in units of the forward sweep; and with the cut filled first.
+UNTILED, TILED = 3, 4
+Size = Callable[[Value], float]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What a plan is made from.
+
+    Attributes:
+        sweep: the method's rules on the whole graph.
+        sizes: of all its activations.
+        method: what tiling has to know of the method.
+        sweeps: how many forward sweeps are kept at once, a baseline of one example as a part.
+        targets: how many outputs are explained for each example.
+    """
+
+    sweep: Sweep
+    sizes: Sizes
+    constants: Snapshot
+    method: Method[Any]
+    sweeps: float = 1.0
+    targets: int = 1
+
+    def plan(self, budget: int) -> tuple[Tiling, Cut | None]:
+        """The tiling that fits the budget with the least work; no cut where the whole fits.
+
+        Raises `InvalidInputError` where nothing fits.
+        """
+        graph = self.sweep.graph
+        nodes = [node for node in graph.nodes if not is_scalar(node)]
+        result = self._result(graph.inputs)
+        untiled = math.ceil(result + self._taken(nodes, self.sizes.bytes))
+        if untiled <= budget:
+            return Tiling(budget, untiled, untiled), None
+        cuts, refused = find_cuts(graph, self.sizes, self.constants, self._refuses)
+        found = [self._tiled(cut, budget, untiled) for cut in self._worth_a_look(cuts)]
+        fitting = [(one, cut) for one, cut in found if one.peak <= budget]
+        if not fitting:
+            least = min((one.peak for one, _ in found), default=None)
+            raise InvalidInputError(self._too_little(budget, untiled, least, refused))
+        return min(fitting, key=lambda pair: pair[0].work)
+
+    def _refuses(self, node: Node) -> str:
+        return self.method.refuses(node, self._rules[node.output])
+
+    @property
+    def _rules(self) -> dict[Value, Any]:
+        pairs = zip(self.sweep.graph.nodes, self.sweep.crossings, strict=True)
+        return {node.output: rule for node, rule in pairs}
+
+    def _worth_a_look(self, cuts: Sequence[Cut]) -> Iterator[Cut]:
+        """For every size of space the first and the last of the smallest activations."""
+        rules = self._rules
+        allowed = [
+            cut
+            for cut in cuts
+            if self.method.crosses(rules[cut.body.cut]) and cut.body.cut not in self.sweep.stand_in
+        ]
+        for _, group in itertools.groupby(allowed, lambda cut: self._space(cut)):
+            alike = list(group)
+            least = min(self.sizes.bytes(cut.body.cut) for cut in alike)
+            small = [cut for cut in alike if self.sizes.bytes(cut.body.cut) == least]
+            yield small[0]
+            if len(small) > 1:
+                yield small[-1]
+
+    def _space(self, cut: Cut) -> tuple[int, ...]:
+        return tuple(self.sizes.shapes[cut.body.cut][-cut.body.dims :])
+
+    def _tiled(self, cut: Cut, budget: int, untiled: int) -> tuple[Tiling, Cut]:
+        """The largest tiles that fit, or the smallest there are."""
+        longest = max(self._space(cut))
+        edges = sorted({-(-longest // count) for count in range(2, longest + 1)} or {1})
+        low, high = 0, len(edges) - 1
+        while (
+            low < high
+        ):  # of the edges from low to high, the first is known to fit, or all there is
+            middle = (low + high + 1) // 2
+            fits = self._peak(cut, edges[middle]) <= budget
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return self._described(cut, edges[low], budget, untiled), cut
+
+    def _described(self, cut: Cut, edge: int, budget: int, untiled: int) -> Tiling:
+        space, body = self._space(cut), cut.body
+        middle = self._middle(cut, edge)
+        reads = lengths(body.wanted(middle)[body.inputs[0]])
+        pixels = self.sizes.shapes[body.inputs[0]][-body.dims :]
+        own = [n * t / m for n, t, m in zip(pixels, lengths(middle), space, strict=True)]
+        maker = body.nodes[-1]
+        boxes = tuple(_boxes(space, edge))
+        return Tiling(
+            budget,
+            untiled,
+            self._peak(cut, edge),
+            f"'{maker.label}' in {maker.where}",
+            space,
+            boxes,
+            reads,
+            tuple(math.ceil(max(0, r - o) / 2) for r, o in zip(reads, own, strict=True)),
+            self._work(cut, edge, len(boxes)),
+        )
+
+    def _middle(self, cut: Cut, edge: int) -> Box:
+        """A tile that has others around it, if there is one."""
+        sizes = [(n, min(edge, n)) for n in self._space(cut)]
+        return tuple(((n - t) // 2, (n - t) // 2 + t) for n, t in sizes)
+
+    def _peak(self, cut: Cut, edge: int) -> int:
+        """Bytes at the head, or at a tile, whichever is more."""
+        body, bytes_of = cut.body, self.sizes.bytes
+        at_cut = bytes_of(body.cut)
+        part = self._part(cut, edge)
+        head = [node for node in cut.head.nodes if not is_scalar(node)]
+        through_head = (self.sweeps + self.targets) * at_cut + self._taken(head, bytes_of)
+        tile = self._taken(body.nodes, part) + sum(map(part, body.inputs)) * self.sweeps
+        filling = self.sweeps * at_cut + tile
+        back = (2 * self.targets + self.sweeps) * at_cut + self._result(body.inputs) + tile
+        return math.ceil(max(through_head, filling, back))
+
+    def _part(self, cut: Cut, edge: int) -> Size:
+        """How many bytes a tile has of each activation of the body."""
+        wanted = cut.body.wanted(self._middle(cut, edge))
+
+        def part(value: Value) -> float:
+            return self.sizes.bytes(value) * _share(wanted[value], self.sizes.shapes[value])
+
+        return part
+
+    def _result(self, inputs: Sequence[Value]) -> int:
+        return self.targets * sum(map(self.sizes.bytes, inputs))
+
+    def _taken(self, nodes: Sequence[Node], size: Size) -> float:
+        """What the nodes' outputs that are kept take, and the node that takes most at work."""
+        kept = self.sweep.kept
+        held = sum(size(node.output) for node in nodes if node.output in kept)
+        steps = (sum(map(size, node.inputs)) + size(node.output) for node in nodes)
+        return self.sweeps * held + AT_WORK * max(steps, default=0.0)
+
+    def _work(self, cut: Cut, edge: int, tiles: int) -> float:
+        wanted = cut.body.wanted(self._middle(cut, edge))
+        shapes = self.sizes.shapes
+        body = [
+            (self._products(node), _share(wanted[node.output], shapes[node.output]))
+            for node in cut.body.nodes
+        ]
+        head = sum(self._products(node) for node in cut.head.nodes if not is_scalar(node))
+        whole = head + sum(products for products, _ in body)
+        by_tiles = tiles * sum(products * share for products, share in body)
+        return (UNTILED * head + TILED * by_tiles) / (UNTILED * whole)
+
+    def _products(self, node: Node) -> int:
+        """About how many multiplications a node makes."""
+        elements = math.prod(self.sizes.shapes[node.output])
+        if not isinstance(node, LinearMap) or node.weight is None:
+            return elements
+        weight = self.constants[node.weight]
+        return elements * max(1, weight.numel() // max(1, weight.shape[0] if weight.dim() else 1))
+
+    def _too_little(
+        self, budget: int, untiled: int, least: int | None, refused: dict[Value, str]
+    ) -> str:
+        first = next((n for n in self.sweep.graph.nodes if n.output in refused), None)
+        where = f"'{first.label}' in {first.where}: {refused[first.output]}" if first else ""
+        tiles = (
+            "by tiles it cannot be made"
+            if least is None
+            else (f"by tiles at least {in_units(least)}")
+        )
+        return (
+            "memory_budget must be enough for the explanation, which untiled takes "
+            f"{in_units(untiled)}, {tiles}; got {in_units(budget)}"
+            + (f" (no tiles beyond {where})" if where else "")
+        )
+
+
+def _share(box: Box, shape: Sequence[int]) -> float:
+    """The part of an activation that lies in a box."""
+    return math.prod(lengths(box)) / math.prod(shape[-len(box) :])
+
+
+def _boxes(space: Sequence[int], edge: int) -> Iterator[Box]:
+    """All tiles of a space, at most so long."""
+    starts = [range(0, n, edge) for n in space]
+    for corner in itertools.product(*starts):
+        yield tuple((a, min(a + edge, n)) for a, n in zip(corner, space, strict=True))
