@@ -10,21 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from relprop.attribution.arguments import (
-    Inputs,
-    Target,
-    as_bytes,
-    as_inputs,
-    check_choice,
-    check_model,
-    count_targets,
-    seeds,
-)
+from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
 from relprop.attribution.kept import KeptRun
-from relprop.attribution.tiling.methods import Method
-from relprop.attribution.tiling.passes import TiledPass
-from relprop.attribution.tiling.planner import Planner
-from relprop.attribution.tiling.tiling import Tiling, in_units
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, evaluating, find_capture
@@ -32,7 +19,6 @@ from relprop.graph.constants import Snapshot
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.outputs import Output, choose_output
-from relprop.graph.sizes import find_sizes
 from relprop.graph.sweep import Sweep
 from relprop.rules.support import require_supported
 
@@ -87,8 +73,6 @@ class Attributor:
     that the graphs so far do not hold for. It is explained as it is in evaluation mode.
     """
 
-    #: How the method's messages are taken apart where an explanation is made by tiles.
-    METHOD: ClassVar[Method[Any]]
     #: Operators whose steps have rules, but which the method cannot explain; and what to do.
     REFUSED: ClassVar[dict[str, str]] = {}
 
@@ -113,72 +97,6 @@ class Attributor:
         with torch.no_grad():
             self._plan(arguments)
         return self
-
-    def tiling(
-        self,
-        inputs: Inputs,
-        memory_budget: int | str,
-        target: Target = None,
-        additional_forward_args: Any = None,
-    ) -> Tiling:
-        """How `attribute` makes an explanation with such a budget: a plan to print.
-
-        Takes its arguments as `attribute` does, and raises what it raises. Nothing is explained;
-        of `target`, only counts how many there are.
-        """
-        _, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
-            planner, _ = self._planner(arguments, count_targets(target))
-            return planner.plan(as_bytes(memory_budget))[0]
-
-    def _tiles(
-        self, arguments: Sequence[Any], memory_budget: int | str | None, target: Target, layers: Any
-    ) -> TiledPass | None:
-        """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
-        if memory_budget is None:
-            return None
-        budget = as_bytes(memory_budget)
-        planner, constants = self._planner(arguments, count_targets(target))
-        tiling, cut = planner.plan(budget)
-        if cut is None:
-            return None
-        if layers is not None:
-            raise InvalidInputError(
-                "layers must be None where an explanation is made by tiles; give a memory_budget "
-                f"of at least {in_units(tiling.untiled)} for it as a whole"
-            )
-        return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)
-
-    def _planner(self, arguments: Sequence[Any], targets: int) -> tuple[Planner, Snapshot]:
-        """What decides about tiles, and the weights as they are now."""
-        plan = self._plan(arguments, sparing=True)
-        constants = plan.constants()
-        sizes = find_sizes(plan.sweep, constants, name_inputs(plan.graph, arguments))
-        sweeps = self._sweeps_at_once(len(arguments[0]))
-        return Planner(plan.sweep, sizes, constants, self.METHOD, sweeps, targets), constants
-
-    def _sweeps_at_once(self, examples: int) -> float:
-        """How many forward sweeps of so many examples the method holds."""
-        return 1.0
-
-    def _by_tiles(
-        self, tiles: TiledPass, inputs: Sequence[Tensor], arguments: Sequence[Any], target: Target
-    ) -> tuple[list[tuple[tuple[Tensor, ...], Tensor]], bool]:
-        """For every target what reaches the inputs, and the score; whether there are many."""
-        named = name_inputs(tiles.graph, arguments)
-        run = tiles.through_head(tiles.fill(named), named)
-        output = run.values[tiles.graph.output]
-        each, many = seeds(target, output)
-        scores = [require_finite(per_example(output * seed)) for seed in each]
-        names = tiles.graph.inputs[: len(inputs)]
-        found = [
-            tuple(
-                one[name] if name in one else torch.zeros_like(x)
-                for name, x in zip(names, inputs, strict=True)
-            )
-            for one in tiles.back([run], [named], each)
-        ]
-        return list(zip(found, scores, strict=True)), many
 
     def _sweep(self, graph: Graph) -> Sweep:
         """The method's rules for a graph."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, seeds
 from relprop.attribution.attributor import (
-    Attributor,
     Plan,
     name_inputs,
     per_example,
@@ -21,6 +20,9 @@ from relprop.attribution.attributor import (
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.kept import KeptRun
 from relprop.attribution.references import Baselines, References, as_references
+from relprop.attribution.tiled import Tiled
+from relprop.attribution.tiling.methods import ByMultiplier
+from relprop.attribution.tiling.passes import TiledPass
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph, Node, Run, Value
@@ -39,7 +41,7 @@ CustomAttribution = Callable[[Tensors, Tensors, Tensors], Tensors]
 MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
 
 
-class DeepLift(Attributor):
+class DeepLift(Tiled):
     """Contribution of every input value to the difference that an output makes to a baseline.
 
     Args:
@@ -63,6 +65,10 @@ class DeepLift(Attributor):
     Example:
         >>> contributions = DeepLift(model).attribute(images, baselines="blur", target=281)
     """
+
+    METHOD: ClassVar[ByMultiplier] = ByMultiplier()
+    SWEEPS: ClassVar[float] = 2.0
+    LEAST_SPACE: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -112,6 +118,9 @@ class DeepLift(Attributor):
                 norm and the convolution that it is folded into are one layer.
             memory_budget: bytes for the activations of common baselines, a number or such as
                 `"512MiB"`: as many as fit, and at least one, are swept at a time. None: 1 GiB.
+                Images (not sequences) whose explanation against a single baseline would take more
+                than a budget that is given, beside the model and its inputs, are explained by
+                tiles, with the same result.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -121,7 +130,7 @@ class DeepLift(Attributor):
 
         Raises:
             InvalidInputError, InvalidTypeError: inputs, baselines, target, a layer or the budget
-                cannot be used.
+                cannot be used, or the budget is too small for images even by tiles.
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
                 without a rule.
         """
@@ -131,6 +140,12 @@ class DeepLift(Attributor):
         budget = MEMORY_BUDGET if memory_budget is None else as_bytes(memory_budget)
         with torch.no_grad():
             references = as_references(baselines, tensors, others)
+            held = 1 + len(references.baseline(0)[0]) / len(tensors[0])
+            tiles = self._tiles(arguments, memory_budget, target, layers, held)
+            if tiles is not None:
+                by_tiles = PassByTiles(tiles, tensors, others, make)
+                made, many = by_tiles.explain(references, lambda y: self._seeds(target, y))
+                return results(inputs, made, many, return_convergence_delta)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)
@@ -267,3 +282,57 @@ class Pass:
         delta = sum(map(per_example, contributions)) - difference
         watched.update(zip(graph.inputs, contributions, strict=False))
         return Explanation(self.make(m, inputs, baseline), delta, watched.by_name())
+
+
+@dataclass(frozen=True)
+class PassByTiles:
+    """The sweeps of one explanation of large images; `make` as in `Pass`."""
+
+    tiles: TiledPass
+    inputs: Tensors
+    others: tuple[Any, ...]
+    make: CustomAttribution
+
+    def explain(
+        self, references: References, seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]]
+    ) -> tuple[list[Explanation], bool]:
+        """For every target the mean over baselines; whether there are many targets."""
+        filled = self.tiles.fill(self._named(self.inputs))
+        sums: list[Explanation] = []
+        for k in range(references.count):
+            baseline = references.baseline(k)
+            runs = [
+                self.tiles.through_head(filled, self._named(self.inputs)),
+                self.tiles.through_head(
+                    self.tiles.fill(self._named(baseline)), self._named(baseline)
+                ),
+            ]
+            found, many = self._against(baseline, runs, seeds_of)
+            sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
+        return [total.over(references.count) for total in sums], many
+
+    def _against(
+        self,
+        baseline: Tensors,
+        runs: Sequence[Run],
+        seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]],
+    ) -> tuple[list[Explanation], bool]:
+        graph = self.tiles.graph
+        y, y0 = (run.values[graph.output] for run in runs)
+        each, many = seeds_of(y)
+        differences = [require_finite(per_example((y - y0) * seed)) for seed in each]
+        arguments = [self._named(self.inputs), self._named(baseline)]
+        found = []
+        for sums, difference in zip(
+            self.tiles.back(runs, arguments, each), differences, strict=True
+        ):
+            m = tuple(
+                sums[name] if name in sums else torch.zeros_like(x)
+                for name, x in zip(graph.inputs, self.inputs, strict=False)
+            )
+            delta = sum(map(per_example, contributions_of(m, self.inputs, baseline))) - difference
+            found.append(Explanation(self.make(m, self.inputs, baseline), delta))
+        return found, many
+
+    def _named(self, inputs: Tensors) -> dict[Value, Tensor]:
+        return name_inputs(self.tiles.graph, (*inputs, *self.others))

@@ -18,6 +18,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByGradient
 from relprop.graph.node import Graph, Run
 from relprop.graph.outputs import Output
@@ -44,7 +45,6 @@ class GradientMethod(Attributor):
 
     #: A name in `relprop.rules.gradient.RELU_RULES`.
     RELU: ClassVar[str] = "gradient"
-    METHOD: ClassVar[ByGradient] = ByGradient()
 
     def __init__(self, model: nn.Module | ExportedProgram, *, output: Output = None) -> None:
         super().__init__(model, output=output, unsupported="gradient")
@@ -68,6 +68,12 @@ class GradientMethod(Attributor):
             for name, x in zip(plan.graph.inputs, inputs, strict=False)
         )
 
+
+class OneGradient(Tiled, GradientMethod):
+    """Base of what is made of a single gradient for each target."""
+
+    METHOD: ClassVar[ByGradient] = ByGradient()
+
     def _explain(
         self,
         inputs: Inputs,
@@ -78,7 +84,7 @@ class GradientMethod(Attributor):
         """The inputs; for every target gradients and score; whether there are many targets."""
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with torch.no_grad():
-            tiles = self._tiles(arguments, memory_budget, target, None)
+            tiles = self._tiles(arguments, memory_budget, target)
             if tiles is not None:
                 return tensors, *self._by_tiles(tiles, tensors, arguments, target)
             plan, run, output = self._forward(arguments)
@@ -91,7 +97,7 @@ class GradientMethod(Attributor):
         return tensors, found, many
 
 
-class Gradient(GradientMethod):
+class Gradient(OneGradient):
     """How fast an output changes with every input value (Simonyan et al. 2014, sec. 3), signed.
 
     The map of that paper is the magnitude of this one: `gradient.abs()`, its maximum over channels.
@@ -147,7 +153,7 @@ class GuidedBackprop(Gradient):
     RELU = "guided"
 
 
-class InputXGradient(GradientMethod):
+class InputXGradient(OneGradient):
     """`R_i = x_i df/dx_i` (Shrikumar et al. 2016; Ancona et al. 2018, sec. 2).
 
     For a network of ReLUs and max pools this is LRP's epsilon rule with epsilon 0 and biases that

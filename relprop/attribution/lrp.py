@@ -12,13 +12,13 @@ from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, check_choice, one_hot, seeds
 from relprop.attribution.attributor import (
-    Attributor,
     Plan,
     name_inputs,
     per_example,
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Watched, results
+from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.layers import find_layers
@@ -36,7 +36,7 @@ from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings
 from relprop.rules.support import choose
 
 
-class LRP(Attributor):
+class LRP(Tiled):
     """Relevance of every input value for one output, by layer-wise propagation.
 
     Args:

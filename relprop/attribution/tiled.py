@@ -1,0 +1,103 @@
+"""Methods that explain large images by tiles, where a budget of memory asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from relprop.attribution.arguments import Inputs, Target, as_bytes, count_targets, seeds
+from relprop.attribution.attributor import Attributor, name_inputs, per_example, require_finite
+from relprop.attribution.tiling.methods import Method
+from relprop.attribution.tiling.passes import TiledPass
+from relprop.attribution.tiling.planner import Planner
+from relprop.attribution.tiling.tiling import Tiling, in_units
+from relprop.errors import InvalidInputError
+from relprop.graph.constants import Snapshot
+from relprop.graph.sizes import find_sizes
+
+
+class Tiled(Attributor):
+    """Base of the methods whose `attribute` takes a `memory_budget`."""
+
+    #: How the method's messages are taken apart.
+    METHOD: ClassVar[Method[Any]]
+    #: How many forward sweeps the method holds at once, at most.
+    SWEEPS: ClassVar[float] = 1.0
+    #: In how many dimensions of space, at least, an explanation may be made by tiles.
+    LEAST_SPACE: ClassVar[int] = 1
+
+    def tiling(
+        self,
+        inputs: Inputs,
+        memory_budget: int | str,
+        target: Target = None,
+        additional_forward_args: Any = None,
+    ) -> Tiling:
+        """How `attribute` makes an explanation with such a budget: a plan to print.
+
+        Takes its arguments as `attribute` does, and raises what it raises. Nothing is explained;
+        of `target`, only counts how many there are.
+        """
+        _, arguments = self._arguments(inputs, additional_forward_args)
+        if arguments[0].dim() - 2 < self.LEAST_SPACE:
+            raise InvalidInputError(
+                f"{type(self).__name__} makes tiles of inputs of at least {self.LEAST_SPACE + 2} "
+                f"dimensions; got {tuple(arguments[0].shape)}"
+            )
+        with torch.no_grad():
+            planner, _ = self._planner(arguments, count_targets(target), self.SWEEPS)
+            return planner.plan(as_bytes(memory_budget))[0]
+
+    def _tiles(
+        self,
+        arguments: Sequence[Any],
+        memory_budget: int | str | None,
+        target: Target,
+        layers: object = None,
+        sweeps: float = 1.0,
+    ) -> TiledPass | None:
+        """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
+        if memory_budget is None or arguments[0].dim() - 2 < self.LEAST_SPACE:
+            return None
+        budget = as_bytes(memory_budget)
+        planner, constants = self._planner(arguments, count_targets(target), sweeps)
+        tiling, cut = planner.plan(budget)
+        if cut is None:
+            return None
+        if layers is not None:
+            raise InvalidInputError(
+                "layers must be None where an explanation is made by tiles; give a memory_budget "
+                f"of at least {in_units(tiling.untiled)} for it as a whole"
+            )
+        return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)
+
+    def _planner(
+        self, arguments: Sequence[Any], targets: int, sweeps: float
+    ) -> tuple[Planner, Snapshot]:
+        """What decides about tiles, and the weights as they are now."""
+        plan = self._plan(arguments, sparing=True)
+        constants = plan.constants()
+        sizes = find_sizes(plan.sweep, constants, name_inputs(plan.graph, arguments))
+        return Planner(plan.sweep, sizes, constants, self.METHOD, sweeps, targets), constants
+
+    def _by_tiles(
+        self, tiles: TiledPass, inputs: Sequence[Tensor], arguments: Sequence[Any], target: Target
+    ) -> tuple[list[tuple[tuple[Tensor, ...], Tensor]], bool]:
+        """For every target what reaches the inputs, and the score; whether there are many."""
+        named = name_inputs(tiles.graph, arguments)
+        run = tiles.through_head(tiles.fill(named), named)
+        output = run.values[tiles.graph.output]
+        each, many = seeds(target, output)
+        scores = [require_finite(per_example(output * seed)) for seed in each]
+        names = tiles.graph.inputs[: len(inputs)]
+        found = [
+            tuple(
+                one[name] if name in one else torch.zeros_like(x)
+                for name, x in zip(names, inputs, strict=True)
+            )
+            for one in tiles.back([run], [named], each)
+        ]
+        return list(zip(found, scores, strict=True)), many
