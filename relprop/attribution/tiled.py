@@ -26,8 +26,8 @@ class Tiled(Attributor):
     METHOD: ClassVar[Method[Any]]
     #: How many forward sweeps the method holds at once, at most.
     SWEEPS: ClassVar[float] = 1.0
-    #: In how many dimensions of space, at least, an explanation may be made by tiles.
-    LEAST_SPACE: ClassVar[int] = 1
+    #: From how many dimensions of space on the budget is one for the explanation.
+    LEAST_SPACE: ClassVar[int] = 0
 
     def tiling(
         self,

@@ -1,7 +1,7 @@
 """How the messages of each method are taken apart at a cut, and put together at the images.
 
-Given the activations, what a message becomes on its way back is linear in it, for every rule. So
-the message at a cut may be sent back box by box, and what arrives at the images added up.
+Given the activations, what a message becomes on its way back is linear in it, for nearly every
+rule. So the message at a cut may be sent back box by box, and what arrives at the images added up.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ class ByGradient:
     window = gradient.RULES[Rearrange]
 
     def refuses(self, node: Node, rule: Rule) -> str:
-        """Nothing."""
+        """ReLUs that ask for the sign of all that arrives, of which a tile knows a part."""
+        if isinstance(rule, (gradient.Guided, gradient.Deconvolution)):
+            return "its rule is not linear in what arrives"
         return ""
 
     def crosses(self, rule: Rule) -> bool:

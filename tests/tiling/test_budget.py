@@ -1,0 +1,156 @@
+"""What a budget of memory leads to: no tiles, tiles as large as fit, or a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from image_networks import NETWORKS, build, gated
+from torch import Tensor, nn
+
+import relprop
+from relprop.attribution.tiled import Tiled
+from relprop.attribution.tiling.tiling import in_units
+from relprop.rules import lrp
+
+X = torch.randn(1, 3, 97, 81, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+PLENTY = "1TiB"
+
+
+def test_what_fits_is_not_taken_apart() -> None:
+    explainer = relprop.LRP(build("ResNet"))
+    whole = explainer.tiling(X, PLENTY)
+    assert whole.boxes == () and whole.peak == whole.untiled
+    assert str(whole).startswith("no tiles: all of it fits")
+    assert explainer.tiling(X, whole.untiled).boxes == ()
+    assert explainer.tiling(X, whole.untiled - 1).boxes
+
+
+@pytest.mark.parametrize("make", [relprop.LRP, relprop.DeepLift, relprop.InputXGradient])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tiles_cover_the_cut_once_and_fit(name: str, make: Callable[[nn.Module], Tiled]) -> None:
+    explainer = make(build(name))
+    untiled = explainer.tiling(X, PLENTY).untiled
+    peaks = []
+    for share in (0.95, 0.92, 0.9):
+        tiling = explainer.tiling(X, int(share * untiled))
+        assert tiling.untiled == untiled and tiling.peak <= tiling.budget
+        covered = torch.zeros(tiling.space, dtype=torch.int)
+        for (top, bottom), (left, right) in tiling.boxes:
+            covered[top:bottom, left:right] += 1
+        assert (covered == 1).all()
+        peaks.append(tiling.peak)
+    assert peaks[-1] < untiled
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_explanation_within_a_budget_is_the_same(name: str) -> None:
+    explainer = relprop.LRP(build(name))
+    budget = int(0.8 * explainer.tiling(X, PLENTY).untiled)
+    target = (1, 50, 40) if name.startswith("U-Net") else 1
+    assert explainer.tiling(X, budget).boxes
+    whole = explainer.attribute(X, target=target)
+    within = explainer.attribute(X, target=target, memory_budget=budget)
+    assert (within - whole).abs().max() <= 1e-11 * whole.abs().max()
+
+
+def test_a_plan_says_where_it_cuts_and_what_it_takes() -> None:
+    explainer = relprop.LRP(build("VGG"))
+    untiled = explainer.tiling(X, PLENTY).untiled
+    text = str(explainer.tiling(X, untiled // 2))
+    assert re.match(r"cut after '\w+' in module '\d+', which gives \d+ x \d+\n", text)
+    assert f"untiled {in_units(untiled)}" in text
+    assert re.search(r"\d+ x \d+ pixels, with \d+ x \d+ on each side", text)
+    assert re.search(r"work: \d+\.\d\d times", text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(1, "1 B"), (1536, "1.5 KiB"), (3 * 2**30, "3 GiB"), (2**20, "1 MiB")]
+)
+def test_bytes_are_written_in_units(size: int, text: str) -> None:
+    assert in_units(size) == text
+
+
+def refused(explainer: Tiled, share: float = 0.1) -> str:
+    """What is said of a budget of a share of what the explanation takes."""
+    untiled = explainer.tiling(X, PLENTY).untiled
+    budget = int(share * untiled)
+    with pytest.raises(relprop.InvalidInputError) as error:
+        explainer.attribute(X, target=1, memory_budget=budget)
+    assert f"untiled takes {in_units(untiled)}" in str(error.value)
+    assert str(error.value).endswith(")") and f"got {in_units(budget)}" in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("make", [relprop.LRP, relprop.DeepLift, relprop.Gradient])
+def test_a_gate_that_reads_all_of_space_is_named(make: Callable[[nn.Module], Tiled]) -> None:
+    text = refused(make(gated()), 0.5)
+    assert "(no tiles beyond 'adaptive_avg_pool2d' in module 'squeeze'" in text
+    assert text.endswith(": it reads all of space)")
+
+
+def test_a_norm_over_all_of_space_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    net.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
+    assert "'mean' in module '1': it reads all of space" in refused(relprop.LRP(net.double()))
+
+
+def test_a_stabilizer_that_reads_all_of_a_layer_is_named() -> None:
+    relative = lrp.Stabilizer(1e-3, kind="relative")
+    text = refused(relprop.LRP(build("VGG"), "epsilon", epsilon=relative))
+    assert "'conv2d' in module '0': its rule's stabilizer is relative to the mean" in text
+
+
+@pytest.mark.parametrize("make", [relprop.Deconvnet, relprop.GuidedBackprop])
+def test_rules_that_are_not_linear_are_named(make: Callable[[nn.Module], Tiled]) -> None:
+    text = refused(make(build("VGG")))
+    assert "'relu' in module '1': its rule is not linear in what arrives" in text
+
+
+def test_corners_that_are_aligned_are_named() -> None:
+    up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), up, nn.Conv2d(2, 2, 3), nn.AdaptiveAvgPool2d(1))
+    net.append(nn.Flatten())
+    assert "'upsample_bilinear2d' in module '1': with align_corners" in refused(
+        relprop.Gradient(net.double())
+    )
+
+
+def test_a_model_without_images_is_refused() -> None:
+    explainer = relprop.LRP(nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 2)).double())
+    x = torch.randn(2, 5, dtype=torch.float64)
+    whole = explainer.attribute(x, target=1)
+    assert torch.equal(explainer.attribute(x, target=1, memory_budget="1 MiB"), whole)
+    with pytest.raises(relprop.InvalidInputError, match=r"by tiles no less.*it has no place|reads"):
+        explainer.attribute(x, target=1, memory_budget=1)
+
+
+def test_layers_are_refused_where_there_are_tiles() -> None:
+    explainer = relprop.LRP(build("VGG"))
+    untiled = explainer.tiling(X, PLENTY).untiled
+    relevance, layers = explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled)
+    assert relevance.shape == X.shape and set(layers) == {"3"}
+    with pytest.raises(relprop.InvalidInputError, match=r"layers must be None .* at least"):
+        explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled // 2)
+
+
+def test_deeplift_makes_no_tiles_of_sequences() -> None:
+    net = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten())
+    with pytest.raises(relprop.InvalidInputError, match="at least 4 dimensions"):
+        relprop.DeepLift(net).tiling(torch.randn(1, 2, 30), "1GiB")
+
+
+def test_a_large_image_is_checked_by_its_corner() -> None:
+    net = build("EfficientNet-Lite").float()
+    seen: list[tuple[int, ...]] = []
+
+    def note(module: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
+        if type(given[0]) is Tensor:  # and none that it is captured with
+            seen.append(tuple(given[0].shape))
+
+    net.register_forward_hook(note)
+    x = torch.randn(1, 3, 741, 330)
+    relprop.Gradient(net).attribute(x, target=1, memory_budget="64MiB")
+    assert seen == [(1, 3, 256 + 741 % 64, 256 + 330 % 64)]
