@@ -14,7 +14,7 @@ from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check
 from relprop.attribution.kept import KeptRun
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
-from relprop.graph.capture import Capture, evaluating, find_capture
+from relprop.graph.capture import Capture, capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Opaque
@@ -105,7 +105,7 @@ class Attributor:
     def _plan(self, arguments: Sequence[Any], sparing: bool = False) -> Plan:
         """A plan that holds for these arguments of the model.
 
-        The graph is compared with the model on them; to be `sparing` of memory, on a part of them.
+        The graph is compared with the model on them; to be `sparing` of memory, on their corner.
         """
         for plan in self._plans:
             if plan.capture.serves(self.model, arguments):
@@ -113,8 +113,10 @@ class Attributor:
         captured = self._capture(arguments)
         require_supported(captured.graph, self.unsupported, self.REFUSED)
         plan = Plan(captured, self._sweep(captured.graph))
-        part = [_corner(a) for a in arguments] if sparing else arguments
-        self._verify(plan, part if captured.serves(self.model, part) else arguments)
+        if sparing:
+            self._verify_sparingly(plan, arguments)
+        else:
+            self._verify(plan, arguments)
         self._plans = [p for p in self._plans if p.capture.current(self.model)] + [plan]
         return plan
 
@@ -148,6 +150,18 @@ class Attributor:
         more = additional_forward_args
         more = more if isinstance(more, tuple) else (more,)
         return tensors, (*tensors, *more)
+
+    def _verify_sparingly(self, plan: Plan, arguments: Sequence[Any]) -> None:
+        """The same on the corner of large images: on a graph of its own if it takes another."""
+        corner = [_corner(argument) for argument in arguments]
+        if not plan.capture.serves(self.model, corner):
+            try:
+                captured = capture(self.model, corner, self.output)
+            except CaptureError:  # the model takes images of this size alone
+                corner = list(arguments)
+            else:
+                plan = Plan(captured, self._sweep(captured.graph))
+        self._verify(plan, corner)
 
     def _verify(self, plan: Plan, arguments: Sequence[Any]) -> None:
         """Compare the graph's output with the model's own, once a capture."""

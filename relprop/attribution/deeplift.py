@@ -119,8 +119,8 @@ class DeepLift(Tiled):
             memory_budget: bytes for the activations of common baselines, a number or such as
                 `"512MiB"`: as many as fit, and at least one, are swept at a time. None: 1 GiB.
                 Images (not sequences) whose explanation against a single baseline would take more
-                than a budget that is given, beside the model and its inputs, are explained by
-                tiles, with the same result.
+                than the budget that is given, beside the model, what is derived of its weights, and
+                the inputs, are explained by tiles, with the same result (`tiling` says by which).
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.

@@ -122,8 +122,9 @@ class Gradient(OneGradient):
                 tensor of shape (N, T), or a list of N lists, has T targets for each example, all
                 explained from one forward sweep.
             additional_forward_args: further positional arguments of the model, not explained.
-            memory_budget: bytes beside the model and its inputs, a number or such as `"2GiB"`; what
-                would take more is made by tiles, with the same result. None: as much as it takes.
+            memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
+                its weights, and the inputs; what would take more is made by tiles, with the same
+                result (`tiling` says by which). None: as much as it takes.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output per unit

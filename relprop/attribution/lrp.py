@@ -140,8 +140,9 @@ class LRP(Tiled):
                 `"features.28"` for what the module gives, `"features.28:input"` for what it reads,
                 `"relu@1"` for the second call of a module that is called more than once. A batch
                 norm and the convolution that it is folded into are one layer.
-            memory_budget: bytes beside the model and its inputs, a number or such as `"2GiB"`; what
-                would take more is made by tiles, with the same result. None: as much as it takes.
+            memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
+                its weights, and the inputs; what would take more is made by tiles, with the same
+                result (`tiling` says by which). None: as much as it takes.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With

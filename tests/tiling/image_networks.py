@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -165,6 +166,13 @@ def build(name: str) -> nn.Module:
     return _settled(NETWORKS[name]())
 
 
+@functools.cache
+def network(name: str) -> nn.Module:
+    """The network that all tests share, and what it is captured as."""
+    return build(name)
+
+
+@functools.cache
 def gated() -> nn.Module:
     """The network with the gate."""
     torch.manual_seed(0)

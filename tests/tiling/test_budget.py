@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from image_networks import NETWORKS, build, gated
+from image_networks import NETWORKS, build, gated, network
 from torch import Tensor, nn
 
 import relprop
@@ -20,7 +20,7 @@ PLENTY = "1TiB"
 
 
 def test_what_fits_is_not_taken_apart() -> None:
-    explainer = relprop.LRP(build("ResNet"))
+    explainer = relprop.LRP(network("ResNet"))
     whole = explainer.tiling(X, PLENTY)
     assert whole.boxes == () and whole.peak == whole.untiled
     assert str(whole).startswith("no tiles: all of it fits")
@@ -31,7 +31,7 @@ def test_what_fits_is_not_taken_apart() -> None:
 @pytest.mark.parametrize("make", [relprop.LRP, relprop.DeepLift, relprop.InputXGradient])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_cover_the_cut_once_and_fit(name: str, make: Callable[[nn.Module], Tiled]) -> None:
-    explainer = make(build(name))
+    explainer = make(network(name))
     untiled = explainer.tiling(X, PLENTY).untiled
     peaks = []
     for share in (0.95, 0.92, 0.9):
@@ -47,7 +47,7 @@ def test_tiles_cover_the_cut_once_and_fit(name: str, make: Callable[[nn.Module],
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_explanation_within_a_budget_is_the_same(name: str) -> None:
-    explainer = relprop.LRP(build(name))
+    explainer = relprop.LRP(network(name))
     budget = int(0.8 * explainer.tiling(X, PLENTY).untiled)
     target = (1, 50, 40) if name.startswith("U-Net") else 1
     assert explainer.tiling(X, budget).boxes
@@ -57,7 +57,7 @@ def test_an_explanation_within_a_budget_is_the_same(name: str) -> None:
 
 
 def test_a_plan_says_where_it_cuts_and_what_it_takes() -> None:
-    explainer = relprop.LRP(build("VGG"))
+    explainer = relprop.LRP(network("VGG"))
     untiled = explainer.tiling(X, PLENTY).untiled
     text = str(explainer.tiling(X, untiled // 2))
     assert re.match(r"cut after '\w+' in module '\d+', which gives \d+ x \d+\n", text)
@@ -99,13 +99,13 @@ def test_a_norm_over_all_of_space_is_named() -> None:
 
 def test_a_stabilizer_that_reads_all_of_a_layer_is_named() -> None:
     relative = lrp.Stabilizer(1e-3, kind="relative")
-    text = refused(relprop.LRP(build("VGG"), "epsilon", epsilon=relative))
+    text = refused(relprop.LRP(network("VGG"), "epsilon", epsilon=relative))
     assert "'conv2d' in module '0': its rule's stabilizer is relative to the mean" in text
 
 
 @pytest.mark.parametrize("make", [relprop.Deconvnet, relprop.GuidedBackprop])
 def test_rules_that_are_not_linear_are_named(make: Callable[[nn.Module], Tiled]) -> None:
-    text = refused(make(build("VGG")))
+    text = refused(make(network("VGG")))
     assert "'relu' in module '1': its rule is not linear in what arrives" in text
 
 
@@ -128,7 +128,7 @@ def test_a_model_without_images_is_refused() -> None:
 
 
 def test_layers_are_refused_where_there_are_tiles() -> None:
-    explainer = relprop.LRP(build("VGG"))
+    explainer = relprop.LRP(network("VGG"))
     untiled = explainer.tiling(X, PLENTY).untiled
     relevance, layers = explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled)
     assert relevance.shape == X.shape and set(layers) == {"3"}
@@ -154,3 +154,21 @@ def test_a_large_image_is_checked_by_its_corner() -> None:
     x = torch.randn(1, 3, 741, 330)
     relprop.Gradient(net).attribute(x, target=1, memory_budget="64MiB")
     assert seen == [(1, 3, 256 + 741 % 64, 256 + 330 % 64)]
+
+
+def test_a_model_for_one_size_is_checked_by_a_corner_of_its_own() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(7), nn.Flatten())
+    seen: list[tuple[int, ...]] = []
+
+    def note(module: nn.Module, given: tuple[Tensor], made: Tensor) -> None:
+        if type(given[0]) is Tensor:
+            seen.append(tuple(given[0].shape))
+
+    net.register_forward_hook(note)
+    x = torch.randn(1, 3, 402, 380)
+    assert relprop.Gradient(net).tiling(x, "8MiB").boxes
+    seen.clear()
+    R = relprop.Gradient(net).attribute(x, target=1, memory_budget="8MiB")
+    assert seen == [(1, 3, 256 + 402 % 64, 256 + 380 % 64)]
+    whole = relprop.Gradient(net).attribute(x, target=1)
+    assert (R - whole).abs().max() <= 1e-6 * whole.abs().max()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_networks import NETWORKS, build
+from image_networks import NETWORKS, network
 from torch import Tensor, nn
 
 from relprop.graph.capture import find_capture
@@ -154,7 +154,7 @@ def test_a_convolution_reads_no_more_than_it_depends_on(
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("shape", [(33, 47), (64, 41)])
 def test_every_activation_is_computed_by_boxes(name: str, shape: tuple[int, int]) -> None:
-    net, x = build(name), torch.randn(2, 3, *shape, dtype=torch.float64)
+    net, x = network(name), torch.randn(2, 3, *shape, dtype=torch.float64)
     found, sizes, constants = cuts_of(net, x)
     graph = found[0].body.graph
     sweep = Sweep(graph, [None] * len(graph.nodes), keep_all=True, winograd=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from image_networks import NETWORKS, build
+from image_networks import NETWORKS, build, network
 from torch import Tensor, nn
 
 import relprop
@@ -74,11 +73,6 @@ def by_tiles(monkeypatch: pytest.MonkeyPatch, cut: int, parts: int) -> list[Tili
 
     monkeypatch.setattr(Planner, "plan", plan)
     return used
-
-
-@functools.cache
-def network(name: str) -> nn.Module:
-    return build(name)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -63,12 +63,14 @@ class Planner:
         if untiled <= budget:
             return Tiling(budget, untiled, untiled), None
         cuts, refused = self.cuts()
-        found = [self._tiled(cut, budget, untiled) for cut in self._worth_a_look(cuts)]
-        fitting = [(one, cut) for one, cut in found if one.peak <= budget]
+        found = [(cut, self._edge(cut, budget)) for cut in self._worth_a_look(cuts)]
+        peaks = [self._peak(cut, edge) for cut, edge in found]
+        fitting = [pair for pair, peak in zip(found, peaks, strict=True) if peak <= budget]
         if not fitting:
-            least = min((one.peak for one, _ in found), default=None)
+            least = min(peaks, default=None)
             raise InvalidInputError(self._too_little(budget, untiled, least, refused))
-        return min(fitting, key=lambda pair: pair[0].work)
+        cut, edge = min(fitting, key=lambda pair: self._work(*pair))
+        return self.tiling(cut, edge, budget, untiled), cut
 
     def cuts(self) -> tuple[list[Cut], dict[Value, str]]:
         """Where the graph can be cut for this method; and why some nodes cannot run by tiles."""
@@ -100,18 +102,16 @@ class Planner:
     def _space(self, cut: Cut) -> tuple[int, ...]:
         return tuple(self.sizes.shapes[cut.body.cut][-cut.body.dims :])
 
-    def _tiled(self, cut: Cut, budget: int, untiled: int) -> tuple[Tiling, Cut]:
+    def _edge(self, cut: Cut, budget: int) -> int:
         """The largest tiles that fit, or the smallest there are."""
         longest = max(self._space(cut))
         edges = sorted({-(-longest // count) for count in range(2, longest + 1)} or {1})
         low, high = 0, len(edges) - 1
-        while (
-            low < high
-        ):  # of the edges from low to high, the first is known to fit, or all there is
+        while low < high:
             middle = (low + high + 1) // 2
             fits = self._peak(cut, edges[middle]) <= budget
             low, high = (middle, high) if fits else (low, middle - 1)
-        return self.tiling(cut, edges[low], budget, untiled), cut
+        return edges[low]
 
     def tiling(self, cut: Cut, edge: int, budget: int, untiled: int) -> Tiling:
         """The tiling by tiles of at most so many elements of the cut along each dimension."""
@@ -121,17 +121,16 @@ class Planner:
         pixels = self.sizes.shapes[body.inputs[0]][-body.dims :]
         own = [n * t / m for n, t, m in zip(pixels, lengths(middle), space, strict=True)]
         maker = body.nodes[-1]
-        boxes = tuple(_boxes(space, edge))
         return Tiling(
             budget,
             untiled,
             self._peak(cut, edge),
             f"'{maker.label}' in {maker.where}",
             space,
-            boxes,
+            tuple(_boxes(space, edge)),
             reads,
             tuple(math.ceil(max(0, r - o) / 2) for r, o in zip(reads, own, strict=True)),
-            self._work(cut, edge, len(boxes)),
+            self._work(cut, edge),
         )
 
     def _middle(self, cut: Cut, edge: int) -> Box:
@@ -183,7 +182,8 @@ class Planner:
         weight = self.constants[node.weight]
         return max(1, weight.numel() // max(1, weight.shape[0] if weight.dim() else 1))
 
-    def _work(self, cut: Cut, edge: int, tiles: int) -> float:
+    def _work(self, cut: Cut, edge: int) -> float:
+        """How many times the multiplications of the untiled explanation."""
         wanted = cut.body.wanted(self._middle(cut, edge))
         shapes = self.sizes.shapes
         body = [
@@ -192,6 +192,7 @@ class Planner:
         ]
         head = sum(self._products(node) for node in cut.head.nodes if not is_scalar(node))
         whole = head + sum(products for products, _ in body)
+        tiles = math.prod(-(-n // edge) for n in self._space(cut))
         by_tiles = tiles * sum(products * share for products, share in body)
         return (UNTILED * head + TILED * by_tiles) / (UNTILED * whole)
 

@@ -15,7 +15,8 @@ class Tiling:
     """How an explanation is taken apart; `print` it.
 
     Attributes:
-        budget: bytes that were allowed, beside the model and its inputs.
+        budget: bytes that were allowed, beside the model, what is derived of its weights, and the
+            inputs.
         untiled: bytes that the explanation takes as a whole.
         peak: bytes that it takes as it is made.
         layer: the node whose output the graph is cut at, and where it is; `""` without a cut.
