@@ -41,11 +41,11 @@ class Tiled(Attributor):
         Takes its arguments as `attribute` does, and raises what it raises. Nothing is explained;
         of `target`, only counts how many there are.
         """
-        _, arguments = self._arguments(inputs, additional_forward_args)
-        if arguments[0].dim() - 2 < self.LEAST_SPACE:
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        if _space(arguments) < self.LEAST_SPACE:
             raise InvalidInputError(
                 f"{type(self).__name__} makes tiles of inputs of at least {self.LEAST_SPACE + 2} "
-                f"dimensions; got {tuple(arguments[0].shape)}"
+                f"dimensions; got {', '.join(str(tuple(x.shape)) for x in tensors)}"
             )
         with torch.no_grad():
             planner, _ = self._planner(arguments, count_targets(target), self.SWEEPS)
@@ -60,7 +60,7 @@ class Tiled(Attributor):
         sweeps: float = 1.0,
     ) -> TiledPass | None:
         """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
-        if memory_budget is None or arguments[0].dim() - 2 < self.LEAST_SPACE:
+        if memory_budget is None or _space(arguments) < self.LEAST_SPACE:
             return None
         budget = as_bytes(memory_budget)
         planner, constants = self._planner(arguments, count_targets(target), sweeps)
@@ -101,3 +101,8 @@ class Tiled(Attributor):
             for one in tiles.back([run], [named], each)
         ]
         return list(zip(found, scores, strict=True)), many
+
+
+def _space(arguments: Sequence[Any]) -> int:
+    """How many dimensions of space the model's images have."""
+    return max(argument.dim() for argument in arguments if isinstance(argument, Tensor)) - 2

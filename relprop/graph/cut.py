@@ -91,7 +91,7 @@ def find_cuts(
 
     `refuses` says why one cannot that could by its geometry, or nothing.
     """
-    dims = len(sizes.shapes[graph.inputs[0]]) - 2
+    dims = max(len(sizes.shapes[value]) for value in graph.inputs) - 2
     geometries: dict[Value, Geometry] = {}
     refused: dict[Value, str] = {}
     below: dict[Value, frozenset[Value]] = {value: frozenset([value]) for value in graph.inputs}

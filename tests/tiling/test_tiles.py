@@ -148,7 +148,7 @@ class TwoImages(nn.Module):
         self.left, self.right = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(2, 4, 5, 2, 2)
         self.mixed, self.end = nn.Conv2d(4, 6, 3, padding=1), nn.Linear(8, 3)
 
-    def forward(self, a: Tensor, b: Tensor, numbers: Tensor) -> Tensor:
+    def forward(self, numbers: Tensor, a: Tensor, b: Tensor) -> Tensor:
         x = (self.left(a) * self.right(b).sigmoid()).relu()
         x = self.mixed(x).relu().mean((2, 3))
         return self.end(torch.cat([x, numbers], 1))
@@ -158,7 +158,7 @@ class TwoImages(nn.Module):
 def test_several_inputs_are_explained_by_tiles(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes = ((2, 3, 30, 27), (2, 2, 30, 27), (2, 2))
+    shapes = ((2, 2), (2, 3, 30, 27), (2, 2, 30, 27))
     inputs = tuple(torch.rand(shape, dtype=torch.float64) for shape in shapes)
     explainer = METHODS[method](TwoImages().double())
     whole = explainer.attribute(inputs, target=1)
