@@ -68,10 +68,6 @@ class Sweep:
         """The same sweep, which keeps some activations besides."""
         return Sweep(self.graph, self.crossings, self.stand_in, self.keep_all, also, self.winograd)
 
-    def keeping_all(self) -> Sweep:
-        """The same sweep, which keeps every activation, in none's stead another."""
-        return Sweep(self.graph, self.crossings, keep_all=True, winograd=self.winograd)
-
     def plainly(self) -> Sweep:
         """The same sweep, with convolutions as torch has them."""
         return Sweep(self.graph, self.crossings, self.stand_in, self.keep_all, winograd=False)
@@ -80,6 +76,10 @@ class Sweep:
     def kept(self) -> frozenset[Value]:
         """The activations that are kept from the way through to the way back."""
         return frozenset(self._first_use)
+
+    def keeping_all(self) -> Sweep:
+        """The same sweep, which keeps every activation, in none's stead another."""
+        return Sweep(self.graph, self.crossings, keep_all=True, winograd=self.winograd)
 
     def _last_reads(self) -> list[list[Value]]:
         """For every node, the activations that no later node reads and no rule asked for."""
