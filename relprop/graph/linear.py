@@ -7,7 +7,7 @@ the rules need to know of a convolution, a dense layer, a batch norm or an avera
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,9 @@ from relprop.graph.layout import InOrder
 from relprop.graph.node import Call, Node, Run, Value, sum_to
 from relprop.graph.weights import WHOLE, BySign, Take
 from relprop.ops import winograd
+
+#: Elements of a dense layer's weight to make something of at a time; they stay in a core's cache.
+BLOCK = 1 << 19
 
 
 @dataclass(kw_only=True)
@@ -212,9 +215,12 @@ class Dense(LinearMap):
         return "linear"
 
     def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
-        """`W x + b` in one call."""
-        weight = self.taken(run, take)
-        return F.linear(x, weight.t() if self.input_major else weight, bias)
+        """`W x + b`."""
+        parts = [
+            F.linear(x, weight, None if bias is None else bias[outputs])
+            for outputs, weight in self._blocks(run, take)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
@@ -222,8 +228,30 @@ class Dense(LinearMap):
 
     def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`."""
-        weight = self.taken(run, take)
-        return F.linear(s, weight if self.input_major else weight.t())
+        blocks = self._blocks(run, take)
+        outputs, weight = next(blocks)
+        r = F.linear(s[..., outputs], weight.t())
+        for outputs, weight in blocks:
+            r += F.linear(s[..., outputs], weight.t())
+        return r
+
+    def _blocks(self, run: Run, take: Take) -> Iterator[tuple[slice, Tensor]]:
+        """What is made of the weight, as (out, in), and which outputs it is for.
+
+        The signed parts of a large weight come a few outputs at a time, so that there is never a
+        copy of it.
+        """
+        assert self.weight is not None
+        whole = run.constants[self.weight]
+        if take is WHOLE or not isinstance(take, BySign) or whole.numel() <= BLOCK:
+            weight = self.taken(run, take)
+            yield slice(None), weight.t() if self.input_major else weight
+            return
+        whole = whole.t() if self.input_major else whole
+        step = max(1, BLOCK // whole.shape[1])
+        for start in range(0, len(whole), step):
+            outputs = slice(start, start + step)
+            yield outputs, take(whole[outputs])
 
 
 @dataclass(kw_only=True)
