@@ -55,6 +55,10 @@ class LinearMap(Node):
             x = s.new_zeros(()).expand(*shape).requires_grad_()
             return torch.autograd.grad(self.apply(run, x, take), x, s)[0]
 
+    def rounds_by_tile(self, run: Run, x: Tensor, take: Take) -> bool:
+        """Whether errors of `W x` are in proportion to large numbers nearby, not to the result."""
+        return False
+
     def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
         """`W x + b`, with any bias of the layer's shape."""
         z = self.apply(run, x, take)
@@ -121,6 +125,9 @@ class Convolution(LinearMap):
         x = self.bordered(x)
         if self._filters(run, x, take, self.transposed):
             return self._filtered(run, x, take, bias, self.transposed)
+        if self._is_pointwise(run, x):
+            weight = self.taken(run, take).flatten(1)
+            return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
         return torch.convolution(
             x,
             self.taken(run, take),
@@ -132,6 +139,19 @@ class Convolution(LinearMap):
             self.output_padding,
             self.groups,
         )
+
+    def _is_pointwise(self, run: Run, x: Tensor) -> bool:
+        """Whether channels-last images meet one matrix at every place: a plain product is faster.
+
+        On the way back, which takes the weight the other way round, torch's convolution is as fast.
+        """
+        if x.dim() != 4 or x.dtype != torch.float32 or x.device.type != "cpu":
+            return False
+        assert self.weight is not None
+        weight = run.constants[self.weight]
+        plain = not self.transposed and self.groups == 1 and not any(self.padding)
+        one = set(self.stride) == {1} and weight.shape[2:] == (1, 1)
+        return plain and one and x.is_contiguous(memory_format=torch.channels_last)
 
     def _filters(self, run: Run, x: Tensor, take: Take, transposed: bool) -> bool:
         """Whether there is a faster way of convolving than torch's."""
@@ -147,6 +167,10 @@ class Convolution(LinearMap):
             groups=self.groups,
             transposed=transposed,
         )
+
+    def rounds_by_tile(self, run: Run, x: Tensor, take: Take) -> bool:
+        """Where it is computed by minimal filtering."""
+        return self._filters(run, self.bordered(x), take, self.transposed)
 
     def _filtered(
         self, run: Run, x: Tensor, take: Take, bias: Tensor | None, transposed: bool

@@ -65,9 +65,7 @@ def read(
     return reader.finish(output, layers.layers), reader.constants
 
 
-def _roots(
-    program: ExportedProgram, model: nn.Module | ExportedProgram
-) -> dict[Value, Root]:
+def _roots(program: ExportedProgram, model: nn.Module | ExportedProgram) -> dict[Value, Root]:
     """Where to look up each parameter and buffer, in the model as it is at that moment."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
