@@ -246,7 +246,7 @@ class LRP(Attributor):
 
     def _sweep(self, graph: Graph) -> Sweep:
         rules = lrp_rules(graph, self.composite, self.settings)
-        return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(rules))
+        return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(graph, rules))
 
 
 def _ledger(plan: Plan) -> dict[str, Account]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -90,6 +91,8 @@ class AlphaBeta(WeightedRule):
         InvalidInputError: beta is negative, or alpha - beta is not 1.
     """
 
+    sums_by_itself: ClassVar[bool] = True
+
     alpha: float = 2.0
     beta: float = 1.0
 
@@ -139,8 +142,8 @@ class AlphaBeta(WeightedRule):
     ) -> Relevance:
         """`factor * sum_j z±_ij R_j / stab(z±_j)`, by the parts of W that meet x+ and x-."""
         own, other = parts
-        if own is NEGATIVE:
-            context = context.exactly()  # z- may be as small as what a tile rounds
+        # z- may be as small as what a tile rounds
+        context = context.exactly() if own is NEGATIVE else self.rounding(context)
         contributions = _Contributions(node, context, own, other)
         b = self.bias_of(node, context)
         if own is POSITIVE and contributions.signed and self._adds_up(node, R):
