@@ -182,6 +182,6 @@ def test_a_relu_under_a_max_pool_adds_up() -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
     model = model.append(nn.Linear(48, 2)).double()
     x, x0 = torch.randn(2, 1, 10, 10).double(), torch.randn(2, 1, 10, 10).double()
-    found, delta = ours.DeepLift(model).attribute(x, x0, 1, return_convergence_delta=True)
+    _, delta = ours.DeepLift(model).attribute(x, x0, 1, return_convergence_delta=True)
     _, theirs = call(captum("DeepLift", model), x, x0, 1, return_convergence_delta=True)
     assert delta.abs().max() < 1e-12 and theirs.abs().max() > 1e-3

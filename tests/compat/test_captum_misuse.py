@@ -58,7 +58,6 @@ def test_mistakes_raise_errors_of_captums_types(mistake: str) -> None:
     with pytest.raises(relprop.RelpropError) as mine:
         getattr(ours, name)(model()).attribute(*args, **kwargs)
     assert isinstance(mine.value, theirs.type), (theirs.type, mine.type)
-    assert "got" in str(mine.value) or "out of range" in str(mine.value) or ";" in str(mine.value)
 
 
 @pytest.mark.parametrize("selector", [9, (1, 2), (1, 2, 3)])
@@ -75,7 +74,7 @@ def test_neurons_that_do_not_exist_raise_errors_of_captums_types(selector: Any) 
 def test_what_is_no_rule_is_refused_at_once(name: str) -> None:
     net = model()
     net[0].rule = 1
-    with pytest.raises(TypeError, match="must be one of those in relprop.compat.captum"):
+    with pytest.raises(TypeError, match=r"must be one of those in relprop\.compat\.captum"):
         getattr(ours, name)(net, *[net[0]][: name == "LayerLRP"])
 
 

@@ -19,19 +19,20 @@ class Place:
 
     def values(self, graph: Graph, model: nn.Module) -> tuple[Value, ...]:
         """The activations there: more than one where the module takes or gives more."""
-        path = next((p for p, module in model.named_modules() if module is self.layer), None)
-        calls = [] if path is None else graph.layers.get(path, [])
+        modules = model.named_modules(remove_duplicate=False)
+        paths = [path for path, module in modules if module is self.layer]
+        calls = [call for path in paths for call in graph.layers.get(path, [])]
         if len(calls) != 1:
             raise InvalidInputError(
-                "a layer must be a module that the model calls once; "
-                f"{type(self.layer).__name__} {path or ''} is called {len(calls)} times"
+                f"a layer must be a module that the model calls once; got {self.layer}, which is "
+                f"called {len(calls)} times"
             )
         values = calls[0].inputs if self.is_input else calls[0].outputs
         known = {*graph.inputs, *(node.output for node in graph.nodes)}
         if not values or not known.issuperset(values):
             raise InvalidInputError(
                 f"a layer must {'read' if self.is_input else 'give'} tensors that depend on the "
-                f"model's inputs; {type(self.layer).__name__} {path} does not"
+                f"model's inputs; got {self.layer}, which does not"
             )
         return values
 

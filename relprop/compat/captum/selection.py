@@ -81,8 +81,8 @@ def _require_single(seed: Tensor) -> Tensor:
     """The seed, unless it marks more than one element of an example."""
     if seed[0].sum() != 1:
         raise MisuseError(
-            "target must say which of the model's outputs to explain, as its output has shape "
-            f"{tuple(seed.shape)}"
+            "target must say which one of the model's outputs to explain, as its output has shape "
+            f"{tuple(seed.shape)}; got an index of {int(seed[0].sum())} elements"
         )
     return seed
 
