@@ -122,3 +122,18 @@ def test_signatures_are_captums(name: str) -> None:
         )
         assert got == expected
     assert mine.get_name() == theirs.get_name()
+
+
+@pytest.mark.parametrize("name", ["DeepLift", "LRP"])
+def test_captums_noise_tunnel_takes_our_classes(name: str) -> None:
+    net = model()
+    tunnel = {"nt_samples": 3, "stdevs": 0.1, "target": 1}
+    found = []
+    for explainer in (getattr(ours, name)(net), captum(name, net)):
+        torch.manual_seed(0)
+        found.append(call(captum_tunnel(explainer), X, **tunnel))
+    torch.testing.assert_close(*found, rtol=1e-7, atol=1e-9)
+
+
+def captum_tunnel(explainer: Any) -> Any:
+    return pytest.importorskip("captum.attr").NoiseTunnel(explainer)

@@ -18,7 +18,7 @@ from relprop.compat.captum.arguments import (
     as_tensors,
     formatted,
 )
-from relprop.compat.captum.method import DifferenceMethod
+from relprop.compat.captum.method import DifferenceMethod, wrapped
 from relprop.compat.captum.selection import target_seed
 
 
@@ -64,6 +64,7 @@ class DeepLift(DifferenceMethod):
         custom_attribution_func: CustomAttribution | None = None,
     ) -> TensorOrTensors: ...
 
+    @wrapped
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
@@ -140,6 +141,7 @@ class DeepLiftShap(DifferenceMethod):
         custom_attribution_func: CustomAttribution | None = None,
     ) -> TensorOrTensors: ...
 
+    @wrapped
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],

@@ -21,7 +21,7 @@ from relprop.compat.captum.arguments import (
     formatted,
 )
 from relprop.compat.captum.layers import Place
-from relprop.compat.captum.method import DifferenceMethod, LayerMethod
+from relprop.compat.captum.method import DifferenceMethod, LayerMethod, wrapped
 from relprop.compat.captum.selection import target_seed
 
 
@@ -90,6 +90,7 @@ class LayerDeepLift(_LayerDifference):
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Tensor | Tensors: ...
 
+    @wrapped
     def attribute(
         self,
         inputs: Tensor | Tensors,
@@ -168,6 +169,7 @@ class LayerDeepLiftShap(_LayerDifference):
         custom_attribution_func: CustomAttribution | None = None,
     ) -> Tensor | Tensors: ...
 
+    @wrapped
     def attribute(
         self,
         inputs: Tensor | Tensors,

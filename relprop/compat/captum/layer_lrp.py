@@ -16,7 +16,7 @@ from relprop.compat.captum.arguments import (
 )
 from relprop.compat.captum.layers import Place
 from relprop.compat.captum.lrp import PropagationMethod
-from relprop.compat.captum.method import LayerMethod
+from relprop.compat.captum.method import LayerMethod, wrapped
 
 LayerRelevance = Tensor | Tensors | list[Tensor | Tensors]
 
@@ -59,6 +59,7 @@ class LayerLRP(LayerMethod, PropagationMethod):
         verbose: bool = False,
     ) -> LayerRelevance: ...
 
+    @wrapped
     def attribute(
         self,
         inputs: Tensor | Tensors,

@@ -16,7 +16,7 @@ from relprop.compat.captum.arguments import (
     sum_of,
 )
 from relprop.compat.captum.layers import unwrapped
-from relprop.compat.captum.method import Method
+from relprop.compat.captum.method import Method, wrapped
 from relprop.compat.captum.propagation import Declared, Propagation, declared_rules
 
 
@@ -98,6 +98,7 @@ class LRP(PropagationMethod):
         verbose: bool = False,
     ) -> TensorOrTensors: ...
 
+    @wrapped
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],

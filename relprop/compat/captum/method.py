@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,19 @@ from relprop.compat.captum.arguments import (
 )
 from relprop.compat.captum.comparison import Compared, Comparison
 from relprop.compat.captum.selection import target_seed
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+
+def wrapped(attribute: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """`attribute` inside another function: captum's `NoiseTunnel` calls its `__wrapped__`."""
+
+    @functools.wraps(attribute)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        return attribute(*args, **kwargs)
+
+    return call
 
 
 class Method:

@@ -20,7 +20,7 @@ from relprop.compat.captum.arguments import (
     formatted,
 )
 from relprop.compat.captum.layers import Place
-from relprop.compat.captum.method import DifferenceMethod
+from relprop.compat.captum.method import DifferenceMethod, wrapped
 from relprop.compat.captum.selection import NeuronSelector
 
 
@@ -61,6 +61,7 @@ class NeuronDeepLift(_NeuronDifference):
             multipliers m.
     """
 
+    @wrapped
     def attribute(
         self,
         inputs: TensorOrTensors,
@@ -110,6 +111,7 @@ class NeuronDeepLiftShap(_NeuronDifference):
             multipliers m.
     """
 
+    @wrapped
     def attribute(
         self,
         inputs: TensorOrTensors,
