@@ -159,29 +159,3 @@ def test_contributions_add_up_where_captum_raises_or_does_not_add_up(name: str) 
     expected = y - (y0 if name == "DeepLift" else y0.mean())
     torch.testing.assert_close(sums(found), expected, **EXACT)
     assert delta.abs().max() < 1e-12
-
-
-def test_an_activation_that_two_functions_read_adds_up() -> None:
-    class Branches(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer, self.one, self.two = nn.Linear(3, 2), nn.Tanh(), nn.Softplus()
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.layer(x)
-            return self.one(y) + self.two(y)
-
-    model = Branches().double()
-    x, x0 = torch.randn(4, 3).double(), torch.randn(4, 3).double()
-    _, delta = ours.DeepLift(model).attribute(x, x0, 1, return_convergence_delta=True)
-    _, theirs = call(captum("DeepLift", model), x, x0, 1, return_convergence_delta=True)
-    assert delta.abs().max() < 1e-12 and theirs.abs().max() > 1e-3
-
-
-def test_a_relu_under_a_max_pool_adds_up() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-    model = model.append(nn.Linear(48, 2)).double()
-    x, x0 = torch.randn(2, 1, 10, 10).double(), torch.randn(2, 1, 10, 10).double()
-    _, delta = ours.DeepLift(model).attribute(x, x0, 1, return_convergence_delta=True)
-    _, theirs = call(captum("DeepLift", model), x, x0, 1, return_convergence_delta=True)
-    assert delta.abs().max() < 1e-12 and theirs.abs().max() > 1e-3
