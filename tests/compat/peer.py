@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -49,7 +50,9 @@ class Pair(nn.Module):
         return self.left(x), self.right(x)
 
 
+@functools.cache
 def network() -> Network:
+    """The same one for all tests, so that it is captured once."""
     torch.manual_seed(3)
     return Network().double().eval()
 

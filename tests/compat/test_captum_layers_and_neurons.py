@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_attributions_of_the_inputs_to_a_neuron(
     multiply = path != "rise"
     x, x0 = inputs(3), inputs(3)
     of_both = path.startswith("head")
-    model = network() if of_both else OneInput()
+    model = network() if of_both else one_input()
     given, baselines = (x, x0) if of_both else (x[0], x0[0])
     settings = {"attribute_to_neuron_input": of_input}
     theirs = captum(name, model, path, multiply_by_inputs=multiply)
@@ -97,6 +98,11 @@ class OneInput(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.pair(self.rise(self.conv(x)))
         return (a + b).flatten(1)
+
+
+@functools.cache
+def one_input() -> OneInput:
+    return OneInput()
 
 
 def test_an_input_that_a_neuron_does_not_depend_on_has_no_part_in_it() -> None:

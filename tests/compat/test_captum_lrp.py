@@ -99,9 +99,9 @@ def test_relevance_of_layers_is_captums(rules: str, of_input: bool) -> None:
     }
     if of_input and rules == "all":
         paths.remove("1")  # captum has no relevance where an identity rule passes it on
+    own = ruled(model, RULES[rules], ours)
     for path in paths:
         theirs = captum("LayerLRP", ruled(model, RULES[rules], their_rules()), path)
-        own = ruled(model, RULES[rules], ours)
         got = ours.LayerLRP(own, own.get_submodule(path)).attribute(x, **settings)
         torch.testing.assert_close(got, call(theirs, x, **settings), rtol=1e-7, atol=1e-9)
 
