@@ -181,7 +181,7 @@ class LRP(Attributor):
             if node.output in watched:
                 watched[node.output] = R.total(run, context[node.output])
 
-        arrived = sweep.backward(context, [run], Relevance(seed), watch, last=last)
+        arrived = sweep.backward(context, [run], Relevance(seed), watch, [run] if last else ())
         relevance = tuple(
             arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
             for name, x in zip(graph.inputs, inputs, strict=False)

@@ -151,7 +151,8 @@ class _Comparing:
                 multipliers[node.output] = m.along(_less(*ends[node.output]))
             context.forget(node)
 
-        arrived = self.plan.keeping(self.values).backward(context, done, Multiplier(seed), watch)
+        sweep = self.plan.keeping(self.values)
+        arrived = sweep.backward(context, (x, x0), Multiplier(seed), watch, done)
         for name in graph.inputs:
             if name in arrived and name in ends:
                 multipliers[name] = arrived[name].along(_less(*ends[name]))
