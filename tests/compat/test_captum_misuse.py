@@ -105,6 +105,16 @@ def test_a_layer_must_be_called_once() -> None:
             ours.LayerDeepLift(net, layer).attribute(X)
 
 
+def test_an_error_in_a_users_function_leaves_gradients_on() -> None:
+    def function(m: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        assert torch.is_grad_enabled()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ours.DeepLift(model()).attribute(X, 0, 1, custom_attribution_func=function)
+    assert torch.is_grad_enabled()
+
+
 def test_futures_are_not_implemented() -> None:
     for explainer in (ours.DeepLift(model()), ours.LRP(model())):
         with pytest.raises(NotImplementedError):

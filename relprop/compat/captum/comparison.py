@@ -51,6 +51,7 @@ class Comparison(relprop.DeepLift):
         super().__init__(unwrapped(model))
         self.simplified = not layers
 
+    @torch.no_grad()
     def outputs(
         self,
         inputs: Tensors,
@@ -61,13 +62,12 @@ class Comparison(relprop.DeepLift):
     ) -> Iterator[Compared]:
         """For each baseline, what explains the output: at the inputs, or at a layer."""
         tensors, arguments = self._arguments(inputs, others)
-        with torch.no_grad():
-            references = as_references(baselines, tensors, others)
-            plan = self._plan(arguments)
-            values = () if place is None else place.values(plan.graph, self.model)
-            run = _Comparing(plan, tensors, references, others, values)
-            yield from run.each(seed)
+        references = as_references(baselines, tensors, others)
+        plan = self._plan(arguments)
+        values = () if place is None else place.values(plan.graph, self.model)
+        yield from _Comparing(plan, tensors, references, others, values).each(seed)
 
+    @torch.no_grad()
     def neurons(
         self,
         inputs: Tensors,
@@ -78,19 +78,18 @@ class Comparison(relprop.DeepLift):
     ) -> Iterator[Compared]:
         """For each baseline, what explains neurons of a layer, at the inputs."""
         tensors, arguments = self._arguments(inputs, others)
-        with torch.no_grad():
-            references = as_references(baselines, tensors, others)
-            plan = self._plan(arguments)
-            values = place.values(plan.graph, self.model)
-            seeds = self._seeds_at(plan, values, arguments, selector)
-            each = [
-                _Comparing(self._ending(plan, value), tensors, references, others).each(seed)
-                for value, seed in zip(values, seeds, strict=True)
-            ]
-            for parts in zip(*each, strict=True):
-                m = tuple(map(sum, zip(*(part.multipliers for part in parts), strict=True)))
-                difference = sum(part.difference for part in parts)
-                yield replace(parts[0], multipliers=m, difference=difference)
+        references = as_references(baselines, tensors, others)
+        plan = self._plan(arguments)
+        values = place.values(plan.graph, self.model)
+        seeds = self._seeds_at(plan, values, arguments, selector)
+        each = [
+            _Comparing(self._ending(plan, value), tensors, references, others).each(seed)
+            for value, seed in zip(values, seeds, strict=True)
+        ]
+        for parts in zip(*each, strict=True):
+            m = tuple(map(sum, zip(*(part.multipliers for part in parts), strict=True)))
+            difference = sum(part.difference for part in parts)
+            yield replace(parts[0], multipliers=m, difference=difference)
 
     def _seeds_at(
         self,
@@ -144,18 +143,19 @@ class _Comparing:
         ends = dict(zip(graph.inputs, zip(self.inputs, baseline, strict=True), strict=False))
         for value in self.values:
             ends.setdefault(value, (x.values[value], x0.values[value]))
+        changes = {value: a - a0 for value, (a, a0) in ends.items()}
         multipliers: dict[Value, Tensor] = {}
 
         def watch(node: Node, m: Multiplier, _: Any) -> None:
             if node.output in self.values:
-                multipliers[node.output] = m.along(_less(*ends[node.output]))
+                multipliers[node.output] = m.along(changes[node.output])
             context.forget(node)
 
         sweep = self.plan.keeping(self.values)
         arrived = sweep.backward(context, (x, x0), Multiplier(seed), watch, done)
         for name in graph.inputs:
             if name in arrived and name in ends:
-                multipliers[name] = arrived[name].along(_less(*ends[name]))
+                multipliers[name] = arrived[name].along(changes[name])
         wanted = self.values or graph.inputs[: len(self.inputs)]
         return Compared(
             tuple(multipliers.get(value, torch.zeros_like(ends[value][0])) for value in wanted),
@@ -167,7 +167,3 @@ class _Comparing:
 
 def _always(seed: Tensor) -> Seed:
     return lambda activation: seed
-
-
-def _less(x: Tensor, x0: Tensor) -> Tensor:
-    return x - x0
