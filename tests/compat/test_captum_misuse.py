@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -113,6 +115,11 @@ def test_an_error_in_a_users_function_leaves_gradients_on() -> None:
     with pytest.raises(ZeroDivisionError):
         ours.DeepLift(model()).attribute(X, 0, 1, custom_attribution_func=function)
     assert torch.is_grad_enabled()
+
+
+def test_captum_need_not_be_installed() -> None:
+    code = "import sys; sys.modules['captum'] = None; import relprop.compat.captum"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_futures_are_not_implemented() -> None:

@@ -118,9 +118,8 @@ class LayerDeepLift(_LayerDifference):
             With `return_convergence_delta` also a tensor of shape (N,).
 
         Raises:
-            MisuseError, OutOfRangeError: an argument cannot be used. InvalidInputError: the inputs
-                or the layer cannot. CaptureError, UnsupportedOperatorError: the model cannot be
-                explained.
+            MisuseError, OutOfRangeError, InvalidInputError: an argument or the layer cannot be
+                used. CaptureError, UnsupportedOperatorError: the model cannot be explained.
         """
         tensors = as_tensors(inputs)
         found = self._at_layer(
