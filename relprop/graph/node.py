@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Size, Tensor, dtype
@@ -193,6 +193,11 @@ class Graph:
             if node.output in wanted:
                 wanted.update(node.inputs)
         return wanted
+
+    def ending_at(self, value: Value) -> Graph:
+        """The graph as far as the activation `value`, which becomes its output."""
+        count = next((k + 1 for k, node in enumerate(self.nodes) if node.output == value), 0)
+        return replace(self, output=value, nodes=self.nodes[:count])
 
     def replace(self, names: Mapping[Value, Value]) -> None:
         """Let whoever reads a key of `names` read that key's value instead."""

@@ -20,6 +20,10 @@ def simplify(graph: Graph, constants: Constants) -> None:
     fold_norm_after(graph, constants)
     fold_norm_before(graph, constants)
     drop_unread(graph)
+
+
+def describe(graph: Graph) -> None:
+    """Note in the graph what the sweeps and the rules want to know of all of it."""
     graph.channels_last = any(map(_convolves_images, graph.nodes))
     graph.nonnegative = nonnegative_values(graph)
 
