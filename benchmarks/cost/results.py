@@ -49,7 +49,11 @@ BEFORE = {
         "## Operators\n\n"
         "Each against its limit, measured in the same rounds: a copy of as many bytes as it has to "
         "move; `F.linear` with the same weight; torch's own max pool, forward and backward. "
-        "GB/s counts each argument and result once. **Bold** is a goal met.\n"
+        "GB/s counts each argument and result once. **Bold** is a goal met. The C++ loop times the "
+        "kernel alone, on one thread, with its operands and results in place, so without torch's "
+        "dispatcher and without new memory; its limit there is a copy on one thread in the same "
+        "loop (what reads more than it writes may exceed it), and for convolutions torch's own on "
+        "one thread. GFLOP/s counts the operations of direct summation.\n"
     ),
     "scaling": (
         "## Growth\n\n"

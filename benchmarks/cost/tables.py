@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.cost.methods import AGAINST_PEERS, BY_NAME
 from benchmarks.cost.networks import Case
-from benchmarks.cost.operator_timing import LIMIT, OperatorTiming
+from benchmarks.cost.operator_timing import LIMIT, OperatorTiming, restored
 from benchmarks.cost.series import AXES, QUANTITIES, Line
 from benchmarks.cost.timing import GRADIENT, Ratio, ratio
 
@@ -35,7 +35,8 @@ class Footnotes:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Names to the left, figures to the right."""
     lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return [*lines, *("| " + " | ".join(row) + " |" for row in escaped)]
 
 
 def judged(text: str, holds: bool) -> str:
@@ -170,14 +171,15 @@ def operators_table(timings: list[dict[str, Any]], notes: Footnotes) -> list[str
     header = (
         *("operator", "ms", "GB/s", "times its limit", "goal", "limit", "served by"),
         *("reference, times ours", "compiled reference, times ours"),
+        *("C++ loop, ms", "its rate", "share of its limit"),
     )
-    return table(header, [_operator_row(OperatorTiming(**one), notes) for one in timings])
+    return table(header, [_operator_row(restored(one), notes) for one in timings])
 
 
 def _operator_row(one: OperatorTiming, notes: Footnotes) -> list[str]:
     if "relprop" not in one.seconds or LIMIT not in one.seconds:
         failed = notes.mark("; ".join(f"{who}: `{why}`" for who, why in one.failures.items()))
-        return [one.operator, f"failed {failed}", *[NONE] * 7]
+        return [one.operator, f"failed {failed}", *[NONE] * 10]
     ours = statistics.median(one.seconds["relprop"])
     times = one.times_of_limit("relprop")
     others = [
@@ -195,7 +197,16 @@ def _operator_row(one: OperatorTiming, notes: Footnotes) -> list[str]:
         f"{one.limit}, {one.bandwidth(LIMIT):.1f} GB/s" if one.limit == "copy" else one.limit,
         one.serves,
         *others,
+        *_loop_cells(one),
     ]
+
+
+def _loop_cells(one: OperatorTiming) -> list[str]:
+    if one.alone is None:
+        return [NONE] * 3
+    milliseconds = 1000 * statistics.median(one.alone.seconds)
+    rate = f"{one.alone.rate:.1f} {one.alone.unit}"
+    return [f"{milliseconds:.3f}", rate, f"{one.alone.share:.0%}"]
 
 
 def exponents_table(lines: list[Line]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,24 @@ from torch import Tensor, nn
 
 import relprop
 from benchmarks.cost import __main__ as command_line
-from benchmarks.cost import correctness, memory, networks, operator_timing, results, scaling, timing
+from benchmarks.cost import (
+    correctness,
+    kernel_loop,
+    memory,
+    networks,
+    operator_timing,
+    results,
+    scaling,
+    timing,
+)
 from benchmarks.cost.fresh import Ended, in_fresh_process
+from benchmarks.cost.kernel_loop import KernelLoop
 from benchmarks.cost.memory import Memory
 from benchmarks.cost.methods import BY_NAME, METHODS
 from benchmarks.cost.networks import NETWORKS, Case, Subject
 from benchmarks.cost.operators import OPERATORS
 from benchmarks.cost.peers import Peer
-from benchmarks.cost.tables import Footnotes, memory_table, methods_table
+from benchmarks.cost.tables import Footnotes, memory_table, methods_table, operators_table, table
 from relprop.ops import reference
 
 OURS = "LRP epsilon"
@@ -243,3 +254,24 @@ def test_an_operator_is_timed_against_its_reference_and_its_limit(
     )
     assert list(found.failures) == ["compiled"]
     assert found.times_of_limit("limit") == 1.0
+    assert found.alone is None or len(found.alone.seconds) == len(found.alone.limit) == 2
+
+
+def test_the_operators_table_shows_the_loop_in_cpp_where_a_kernel_serves() -> None:
+    seconds = {who: [0.004] for who in ("limit", "relprop", "reference", "compiled")}
+    alone = KernelLoop(seconds=(0.002, 0.004, 0.006), limit=(0.003,), work=0.1, unit="GB/s")
+    found = operator_timing.OperatorTiming("rescale", "native", "copy", 1.25, 100, seconds)
+    rows = [asdict(replace(found, alone=one)) for one in (alone, None)]
+    page = operators_table(json.loads(json.dumps(rows)), Footnotes())
+    assert page[2].endswith("| 1.0 | 1.0 | 4.000 | 25.0 GB/s | 75% |")
+    assert page[3].endswith("| 1.0 | 1.0 | - | - | - |")
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    assert table(("layer", "ms"), [("|W| back", "1")])[-1] == r"| \|W\| back | 1 |"
+
+
+def test_operations_of_a_convolution_are_those_of_its_sums() -> None:
+    x, weight = torch.zeros(2, 5, 9, 10), torch.zeros(7, 5, 3, 3)
+    z = torch.nn.functional.conv2d(x, weight, padding=1)
+    assert kernel_loop.operations((x, weight), (z,)) == 2 * (2 * 7 * 9 * 10) * (5 * 3 * 3)
