@@ -70,7 +70,8 @@ def time_alone(operator: Operator, arguments: Arguments, rounds: int) -> KernelL
 
 def operations(arguments: Arguments, results: tuple[Tensor, ...]) -> int:
     """Multiplications and additions of a convolution, x first and the weight next, by its sums."""
-    weight, z = arguments[1], results[0]
+    weight: Tensor = arguments[1]
+    z = results[0]
     return 2 * z.numel() * weight.numel() // z.shape[1]
 
 

@@ -15,6 +15,9 @@ from benchmarks.cost.networks import HIGH, LOW
 Explain = Callable[[Tensor, Tensor], Tensor]
 """One explanation: of inputs, (N, 3, H, W), for one class each, (N,); in the inputs' shape."""
 
+Prepare = Callable[[nn.Module], Explain]
+"""What explains a model."""
+
 
 @dataclass(frozen=True)
 class Calls:

@@ -12,9 +12,10 @@ from matplotlib.patches import Patch
 
 from benchmarks.cost.methods import BY_NAME
 from benchmarks.cost.networks import Case
+from benchmarks.cost.rounds import GRADIENT
 from benchmarks.cost.series import AXES, QUANTITIES, Line, lines
 from benchmarks.cost.tables import is_right
-from benchmarks.cost.timing import GRADIENT, ratio
+from benchmarks.cost.timing import ratio
 
 OURS, OTHERS, GOAL = "#c1432e", "#8a97a6", "black"
 COLUMNS = 3

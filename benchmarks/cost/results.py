@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.cost import plots
 from benchmarks.cost.fresh import ENVIRONMENT
 from benchmarks.cost.networks import Case
+from benchmarks.cost.rounds import LONG
+from benchmarks.cost.scaling import MEMORY_THREADS
 from benchmarks.cost.series import lines
 from benchmarks.cost.tables import (
     Footnotes,
@@ -30,7 +32,9 @@ BEFORE = {
         "## Time\n\n"
         "In G: one forward pass and one pass back to the input of the same model on the same "
         "input, parameters frozen. The gradient, ours and the peers take turns in one process, in "
-        "another order every round, each with one call that is not timed before the one that is; "
+        "another order every round, each with one call that is not timed before the one that is, "
+        f"unless a gradient takes {LONG:.0f} s or more. There are as many rounds as fit into the "
+        "time of a case, at least one; peers with which not even one would are not run; "
         "figures are medians and quartiles of what a method took over "
         "what the gradient took in the same round. **Bold** is a goal met: for ours at most the "
         "goal, and at least three times as fast as the fastest peer that computes the same. The "
@@ -58,7 +62,9 @@ BEFORE = {
     "scaling": (
         "## Growth\n\n"
         "Time of an explanation, and its peak memory, against the size of a picture and of a "
-        "batch. The exponent p is that of the power law that fits best: 1 is in proportion.\n"
+        "batch. The exponent p is that of the power law that fits best: 1 is in proportion. What "
+        "would take too much memory or time, by what smaller inputs took, is not run, and listed "
+        f"below. Memory is measured with {MEMORY_THREADS} threads.\n"
     ),
 }
 

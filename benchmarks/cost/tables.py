@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from benchmarks.cost.forecast import NOT_RUN
 from benchmarks.cost.methods import AGAINST_PEERS, BY_NAME
 from benchmarks.cost.networks import Case
 from benchmarks.cost.operator_timing import LIMIT, OperatorTiming, restored
+from benchmarks.cost.rounds import GRADIENT
 from benchmarks.cost.series import AXES, QUANTITIES, Line
-from benchmarks.cost.timing import GRADIENT, Ratio, ratio
+from benchmarks.cost.timing import Ratio, ratio
 
 WRONG = 0.1
 """A peer whose result is further from ours than this computes something else."""
@@ -52,7 +54,7 @@ def methods_table(timing: dict[str, Any], notes: Footnotes) -> list[str]:
     entries = {entry["name"]: entry for entry in timing["entries"]}
     unit = entries[GRADIENT]["seconds"]
     seconds = statistics.median(unit)
-    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {len(unit)} rounds."
+    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {rounds(len(unit))}."
     rows = [
         _method_row(entry, timing, unit, seconds, notes)
         for entry in timing["entries"]
@@ -112,8 +114,16 @@ def is_right(peer: dict[str, Any]) -> bool:
     return peer["deviation"] is None or peer["deviation"] <= WRONG
 
 
+def rounds(count: int) -> str:
+    """So many."""
+    return f"{count} round{'s'[: count != 1]}"
+
+
 def _failed(entry: dict[str, Any], notes: Footnotes) -> str:
-    return "failed " + notes.mark(f"{entry['name']}: `{entry['failure']}`")
+    failure = entry["failure"]
+    if failure.startswith(NOT_RUN):
+        return "not run " + notes.mark(f"{entry['name']}: {failure}.")
+    return "failed " + notes.mark(f"{entry['name']}: `{failure}`")
 
 
 def spelled(one: Ratio) -> str:

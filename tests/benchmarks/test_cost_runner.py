@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from benchmarks.cost import (
     networks,
     operator_timing,
     results,
+    rounds,
     scaling,
     timing,
 )
@@ -34,6 +37,7 @@ from benchmarks.cost.methods import BY_NAME, METHODS
 from benchmarks.cost.networks import NETWORKS, Case, Subject
 from benchmarks.cost.operators import OPERATORS
 from benchmarks.cost.peers import Peer
+from benchmarks.cost.rounds import Budget
 from benchmarks.cost.tables import Footnotes, memory_table, methods_table, operators_table, table
 from relprop.ops import reference
 
@@ -73,21 +77,39 @@ def failing_later(_: nn.Module) -> Any:
 
 
 def timed(subject: Subject, *peers: Peer) -> dict[str, Any]:
-    entries = timing.run(subject, [BY_NAME[OURS], *peers], 0, 3, silent)
+    entries = rounds.run(subject, [BY_NAME[OURS], *peers], Budget(math.inf, 3), silent)
     return timing.Timing(Case("toy").as_dict(), entries, {OURS: 0.001}).as_dict()
 
 
 def test_all_take_part_in_every_round(subject: Subject) -> None:
     peer = Peer("theirs", "package", OURS, BY_NAME[OURS].prepare)
-    entries = {e.name: e for e in timing.run(subject, [BY_NAME[OURS], peer], 0, 4, silent)}
-    assert list(entries) == [timing.GRADIENT, OURS, "theirs"]
+    entries = {
+        e.name: e for e in rounds.run(subject, [BY_NAME[OURS], peer], Budget(math.inf, 4), silent)
+    }
+    assert list(entries) == [rounds.GRADIENT, OURS, "theirs"]
     assert [len(e.seconds) for e in entries.values()] == [4, 4, 4]
     assert entries["theirs"].deviation == 0 and entries[OURS].deviation is None
 
 
-def test_there_are_five_rounds_at_least_however_little_time_there_is(subject: Subject) -> None:
-    (entry,) = timing.run(subject, [], 0, 0, silent)
-    assert len(entry.seconds) == 5
+def test_there_is_a_round_however_little_time_there_is(subject: Subject) -> None:
+    (unit, ours) = rounds.run(subject, [BY_NAME[OURS]], Budget(0), silent)
+    assert len(unit.seconds) == len(ours.seconds) == 1
+
+
+def test_peers_for_which_there_is_no_time_are_not_run_and_said_to_be(subject: Subject) -> None:
+    forecast = Peer("forecast", "package", OURS, failing)
+    slow = Peer("slow", "package", OURS, lambda _: lambda x, target: (time.sleep(0.1), x)[1])
+    fast = Peer("fast", "package", OURS, BY_NAME[OURS].prepare)
+    budget = Budget(0.25, 1, expected={"forecast": 100.0, OURS: 100.0})
+    BY_NAME[OURS].prepare(subject.model)
+    found = rounds.run(subject, [BY_NAME[OURS], forecast, slow, fast], budget, silent)
+    entries = {entry.name: entry for entry in found}
+    assert list(entries) == [rounds.GRADIENT, OURS, "forecast", "slow", "fast"]
+    assert entries["forecast"].failure.startswith("not run: it was forecast to take 100 s, and")
+    assert entries["slow"].failure.startswith("not run: it took 0 s once, and the case may take")
+    assert entries[OURS].seconds and not entries["slow"].seconds
+    case = timing.Timing(Case("toy").as_dict(), found, {OURS: 0.001}).as_dict()
+    assert "slow not run [^" in "\n".join(methods_table(case, Footnotes()))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +210,7 @@ def test_memory_counts_what_is_taken_and_given_back(monkeypatch: pytest.MonkeyPa
 def test_a_killed_process_is_a_row_of_the_table() -> None:
     case = Case("toy").as_dict()
     found = [
-        Memory(case, timing.GRADIENT, timing.GRADIENT, rise=2**20),
+        Memory(case, rounds.GRADIENT, rounds.GRADIENT, rise=2**20),
         Memory(case, OURS, OURS, rise=2**21),
         Memory(case, "theirs", OURS, failure="killed by the system"),
     ]
@@ -210,18 +232,36 @@ def test_an_exponent_takes_two_sizes() -> None:
 
 
 def test_what_would_not_fit_is_left_out_and_said() -> None:
-    forecast = scaling.Forecast()
-    small, large = Case("toy", 1, 100), Case("toy", 1, 1000)
-    forecast.learn(small, Memory(small.as_dict(), OURS, OURS, rise=2**30))
-    assert not forecast.obstacle(large, OURS, 200 * 2**30)
-    assert not forecast.obstacle(large, "another", 2**30)
-    said = forecast.obstacle(large, OURS, 50 * 2**30)
-    assert said == "left out: it would take about 100.0 GiB, and 50.0 GiB are available"
+    outlook = scaling.Outlook()
+    small, large = Case("toy", 1, 100, 1), Case("toy", 1, 1000, 1)
+    rise = Memory(small.as_dict(), OURS, OURS, rise=2**27)
+    entry = rounds.Entry(OURS, OURS, [0.1, 0.5, 0.2])
+    timed = timing.Timing(small.as_dict(), [entry]).as_dict()
+    outlook.learn({"timing": timed, "memory": [rise.as_dict()]})
+    assert not outlook.obstacle(large, OURS, 20 * 2**30)
+    assert not outlook.obstacle(large, "another", 2**30)
+    said = outlook.obstacle(large, OURS, 10 * 2**30)
+    assert said == (
+        "not run: it was forecast to take 12.5 GiB, where 10.0 GiB are available and 16 allowed"
+    )
+    assert outlook.obstacle(Case("toy", 2, 1000, 2), OURS, 100 * 2**30)
+    assert not outlook.too_long(large, [OURS, "another"], 41)
+    said = outlook.too_long(large, [OURS], 39)
+    assert said == ("not run: its explanations were forecast to take 40 s, where 39 s are allowed")
+
+
+def test_a_case_for_which_there_is_no_time_has_neither_time_nor_memory() -> None:
+    outlook = scaling.Outlook()
+    outlook.time.learn(Case("toy", 1, 100, 2), OURS, 1.0)
+    scale = scaling.Scale((), (OURS,), seconds=10)
+    found = scaling.measure(Case("toy", 1, 1000, 2), scale, outlook, silent)
+    assert found["timing"]["failure"].startswith("not run: its explanations were forecast")
+    assert [one["failure"] for one in found["memory"]] == [found["timing"]["failure"]] * 2
 
 
 def scaled(pixels: int) -> dict[str, Any]:
     case = Case("toy", 1, pixels, 1).as_dict()
-    entries = [timing.Entry(timing.GRADIENT, timing.GRADIENT, [pixels**2 / 1e6])]
+    entries = [rounds.Entry(rounds.GRADIENT, rounds.GRADIENT, [pixels**2 / 1e6])]
     rise = Memory(case, OURS, OURS, rise=pixels**3)
     lost = Memory(case, "DeepLIFT Rescale", "DeepLIFT Rescale", failure="left out: too large")
     return {
