@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from benchmarks.cost import correctness, memory, networks, operator_timing, results, scaling
+from benchmarks.cost import correctness, many, memory, networks, operator_timing, results, scaling
 from benchmarks.cost.forecast import Forecast
 from benchmarks.cost.fresh import Ended, Say, in_fresh_process
 from benchmarks.cost.memory import Peers
@@ -164,6 +164,25 @@ def _timed(case: Case, arguments: Any, say: Say) -> dict[str, Any]:
     except Ended as ended:
         return Timing(case.as_dict(), failure=str(ended)).as_dict()
     return found
+
+
+@program.command("many")
+@_with(FULL, NETWORK, ROUNDS, PEERS, CHECK, FOLDER)
+def many_command(
+    full: bool, chosen: Any, rounds: int | None, peers: bool, check: bool, output: Path
+) -> None:
+    """Time of many targets, and of many baselines, at once; and how often is swept forward."""
+    everything = many.FULL if full else many.QUICK
+    tasks = [task for task in everything if not chosen or task.network in chosen]
+    budget, measured = Budget(math.inf, rounds) if rounds else Budget(many.SECONDS[full]), []
+    with _progress(len(tasks) + check) as progress:
+        _require_right(check, {t.network for t in tasks}, {t.method for t in tasks}, progress)
+        for task in tasks:
+            progress.begin(str(task))
+            measured.append(many.measure(task, budget, peers, progress.say))
+            results.save("many", measured, output)
+            progress.end()
+    _write("many", measured, output)
 
 
 @program.command("memory")

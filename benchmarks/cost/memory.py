@@ -22,8 +22,8 @@ from torch import nn
 from benchmarks.cost import methods, networks
 from benchmarks.cost.forecast import NOT_RUN
 from benchmarks.cost.fresh import ENVIRONMENT, Ended, Say, in_fresh_process
-from benchmarks.cost.methods import METHODS, Explain, Method
-from benchmarks.cost.networks import Case
+from benchmarks.cost.methods import METHODS, Explain, Method, Prepare
+from benchmarks.cost.networks import Case, Subject
 from benchmarks.cost.peers import PEERS, Peer
 from benchmarks.cost.rounds import GRADIENT
 from benchmarks.cost.timing import contestants
@@ -113,9 +113,14 @@ def explain_once(case: Case, name: str, _: Say) -> dict[str, Any]:
     model = networks.build(case.network)
     subject = networks.subject(model, case.batch, case.pixels)
     tiny = networks.subject(model, 1, networks.TINY)
+    return taken(model, lambda model: prepare(name, model), subject, tiny)
+
+
+def taken(model: nn.Module, prepare: Prepare, subject: Subject, tiny: Subject) -> dict[str, Any]:
+    """What explaining the subject takes, after the tiny one has been explained."""
     methods.gradient(model)(tiny.x, tiny.target)
     bare = _resident()
-    explain = prepare(name, model)
+    explain = prepare(model)
     explain(tiny.x, tiny.target)
     before = _resident()
     how = _reset_peak()

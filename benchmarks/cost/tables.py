@@ -75,21 +75,21 @@ def _method_row(
     floor = f"{timing['floors'][name] / seconds:.2f}"
     goal = BY_NAME[name].goal.time
     peers = [peer for peer in timing["entries"] if peer["computes"] == name and peer is not entry]
-    told = ", ".join(_peer(peer, unit, notes) for peer in peers) or NONE
+    told = ", ".join(peer_cell(peer, unit, notes) for peer in peers) or NONE
     if entry["failure"]:
-        return [name, _failed(entry, notes), f"<= {goal:.1f}", floor, NONE, told]
+        return [name, failed_cell(entry, notes), f"<= {goal:.1f}", floor, NONE, told]
     ours = ratio(entry["seconds"], unit)
     return [
         name,
         judged(spelled(ours), ours.median <= goal),
         f"<= {goal:.1f}",
         floor,
-        _against(entry, peers),
+        fastest_cell(entry, peers),
         told,
     ]
 
 
-def _against(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
+def fastest_cell(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
     """How many times what ours takes the fastest peer does; a wrong one is out of the race."""
     rivals = [peer for peer in peers if not peer["failure"] and is_right(peer)]
     if not rivals:
@@ -99,9 +99,10 @@ def _against(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
     return judged(f"{times:.1f}", times >= AGAINST_PEERS.time)
 
 
-def _peer(peer: dict[str, Any], unit: list[float], notes: Footnotes) -> str:
+def peer_cell(peer: dict[str, Any], unit: list[float], notes: Footnotes) -> str:
+    """What a peer took, or why there is nothing to say."""
     if peer["failure"]:
-        return f"{peer['name']} {_failed(peer, notes)}"
+        return f"{peer['name']} {failed_cell(peer, notes)}"
     said = f"{peer['name']} {spelled(ratio(peer['seconds'], unit))}"
     if is_right(peer):
         return said
@@ -119,7 +120,8 @@ def rounds(count: int) -> str:
     return f"{count} round{'s'[: count != 1]}"
 
 
-def _failed(entry: dict[str, Any], notes: Footnotes) -> str:
+def failed_cell(entry: dict[str, Any], notes: Footnotes) -> str:
+    """That it failed or was not run; a footnote says why."""
     failure = entry["failure"]
     if failure.startswith(NOT_RUN):
         return "not run " + notes.mark(f"{entry['name']}: {failure}.")
@@ -157,11 +159,11 @@ def _memory_row(
     peers = [peer for peer in found if peer["computes"] == one["name"] and peer is not one]
     told = ", ".join(
         f"{peer['name']} "
-        + (_failed(peer, notes) if peer["failure"] else f"{peer['rise'] / unit['rise']:.2f}")
+        + (failed_cell(peer, notes) if peer["failure"] else f"{peer['rise'] / unit['rise']:.2f}")
         for peer in peers
     )
     if one["failure"]:
-        return [one["name"], _failed(one, notes), f"<= {goal:.1f}", *[NONE] * 3, told or NONE]
+        return [one["name"], failed_cell(one, notes), f"<= {goal:.1f}", *[NONE] * 3, told or NONE]
     times = one["rise"] / unit["rise"]
     rivals = [peer["rise"] for peer in peers if not peer["failure"]]
     share = one["rise"] / min(rivals) if rivals else None
