@@ -33,7 +33,7 @@ class Refusal(click.ClickException):
 
 
 Option = Callable[[Any], Any]
-FULL: Option = click.option("--full", is_flag=True, help="Everything, which takes hours.")
+FULL: Option = click.option("--full", is_flag=True, help="Everything, which takes longer.")
 NETWORK: Option = click.option(
     "--network", "chosen", multiple=True, type=click.Choice(list(NETWORKS)), help="Only this one."
 )

@@ -14,8 +14,11 @@ from relprop.cli.zoo import BUILT_IN
 LOW, HIGH = -2.0, 2.0
 """Bounds of the inputs, which are uniform between them: what the z^B rule is told."""
 
-TINY = 32
-"""Pixels along a side of the input on which libraries are woken up."""
+TINY = 64
+"""Pixels along a side of the input on which libraries are woken up, and models captured.
+
+Not fewer: where a layer's plane comes to one pixel, the capture would hold for no other size.
+"""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def settle_batch_norm(model: nn.Module) -> None:
         norm.momentum = None  # the plain mean of what is seen
     model.train()
     with torch.no_grad():
-        model(pictures(8, 2 * TINY))
+        model(pictures(8, TINY))
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
