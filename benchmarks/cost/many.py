@@ -85,14 +85,15 @@ class Found:
         task: its fields.
         entries: as of a case of `timing`.
         swept: examples that went forward through the first convolution, by name.
-        peaks: by number of baselines, the bytes that ours take at their peak.
+        peaks: bytes that ours take at their peak, with baselines swept "together", as many as the
+            budget allows, and "apart", one after the other.
         failure: why nothing was measured, if so.
     """
 
     task: dict[str, Any]
     entries: list[Entry] = field(default_factory=list)
     swept: dict[str, int] = field(default_factory=dict)
-    peaks: dict[int, int] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
     failure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -210,13 +211,14 @@ def peak(task: Task, _: Say) -> int:
 
 
 def measure(task: Task, budget: Budget, with_peers: bool, say: Say) -> dict[str, Any]:
-    """Time, sweeps, and against baselines the peak of memory with one and with all of them."""
+    """Time, sweeps, and against baselines the peak of memory."""
     try:
         found: dict[str, Any] = in_fresh_process(time_task, task, budget, with_peers, say=say)
-        for count in (1, task.baselines) if task.baselines else ():
-            say(f"memory with {count} baseline{'s'[: count != 1]}")
-            fewer = replace(task, baselines=count)
-            found["peaks"][str(count)] = in_fresh_process(peak, fewer, environment=ENVIRONMENT)
+        budgets = {"together": task.budget, "apart": 1} if task.baselines else {}
+        for way, held in budgets.items():
+            say(f"memory, baselines {way}")
+            limited = replace(task, budget=held)
+            found["peaks"][way] = in_fresh_process(peak, limited, environment=ENVIRONMENT)
     except Ended as ended:
         return Found(asdict(task), failure=str(ended)).as_dict()
     return found

@@ -128,7 +128,7 @@ def test_a_row_says_time_sweeps_and_memory() -> None:
     notes = Footnotes()
     rows = many_table(
         [
-            found(task, peaks={"1": 2**22, "3": 2**22 + 2**19}),
+            found(task, peaks={"apart": 2**22, "together": 2**22 + 2**19}),
             found(Task("VGG16", RESCALE, targets=4), failure=""),
             found(task, entries=[], failure="killed"),
         ],
@@ -136,10 +136,11 @@ def test_a_row_says_time_sweeps_and_memory() -> None:
     )
     assert rows[2] == (
         f"| VGG16, {RESCALE}: 2 examples against 3 baselines | **2.00 [2.00, 2.00]** | <= 2.75 "
-        "| **5** | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 | **0** | 1 |"
+        "| **5** | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 "
+        "| 4 | **0** | 1 |"
     )
     assert "4 targets of 1 example" in rows[3] and rows[3].endswith(
-        "| 5 | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 | - | - |"
+        "| 5 | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 | - | - | - |"
     )
     assert "failed [^2]" in rows[4] and notes.lines()[1].endswith("`killed`")
 
