@@ -35,7 +35,7 @@ BEFORE = {
         "input, parameters frozen. The gradient, ours and the peers take turns in one process, in "
         "another order every round, each with one call that is not timed before the one that is, "
         f"unless a gradient takes {LONG:.0f} s or more. There are as many rounds as fit into the "
-        "time of a case, at least one; peers with which not even one would are not run; "
+        "time of a case, at least one; peers that it does not suffice for are not run; "
         "figures are medians and quartiles of what a method took over "
         "what the gradient took in the same round. **Bold** is a goal met: for ours at most the "
         "goal, and at least three times as fast as the fastest peer that computes the same. The "

@@ -1,4 +1,8 @@
-"""Rounds: all that are compared take turns, in another order every time, until time is up."""
+"""Rounds: all that are compared take turns, in another order every time, until time is up.
+
+A case has a time. In the first round ours come before the peers, and these by what they took on
+smaller inputs; who would overstep the time is not run. Then there are rounds as long as they fit.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ import gc
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
 
-from benchmarks.cost import methods
+from benchmarks.cost import methods, networks
 from benchmarks.cost.forecast import NOT_RUN
 from benchmarks.cost.fresh import Say
 from benchmarks.cost.methods import Explain, Prepare
@@ -62,8 +66,8 @@ class Budget:
     """How long it may take.
 
     Attributes:
-        seconds: for everything, warming up included. Ours and the gradient get a round whatever it
-            takes; peers that would not fit are not run.
+        seconds: for everything. Ours and the gradient get a round whatever it takes; peers that
+            would not fit are not run.
         most: rounds, however little time they take.
         expected: seconds of a call by name, where something is known of it.
     """
@@ -76,7 +80,7 @@ class Budget:
 def run(
     subject: Subject, taking_part: Sequence[Contestant], budget: Budget, say: Say
 ) -> list[Entry]:
-    """Warm up, then time round by round; what fails takes no further part.
+    """Time round by round, the first of them in order; what fails takes no further part.
 
     Returns:
         The gradient's entry, then one for each that was to take part, in their order.
@@ -97,9 +101,10 @@ class _Contest:
 
     def __init__(self, subject: Subject, budget: Budget, say: Say) -> None:
         self.subject, self.budget, self.say = subject, budget, say
+        self.tiny = replace(subject, x=subject.x[..., : networks.TINY, : networks.TINY])
         self.entries: list[Entry] = []
         self.explain: dict[str, Explain] = {}
-        self.turns: dict[str, float] = {}  # seconds that each takes of a round, as far as is known
+        self.turns: dict[str, float] = {}  # seconds that each takes of a round
         self.results: dict[str, Tensor] = {}
         self.long = False
         self.begun = time.perf_counter()
@@ -110,79 +115,67 @@ class _Contest:
         return self.budget.seconds - (time.perf_counter() - self.begun)
 
     def enter(self, name: str, computes: str, prepare: Prepare) -> None:
-        """Let it explain once, unless that would take too long."""
+        """Its first round, unless that would take too long."""
         entry = Entry(name, computes)
         self.entries.append(entry)
-        call = self.budget.expected.get(name, 0.0)
-        needed = call + self._turn(call) + sum(self.turns.values())
-        if name not in (computes, GRADIENT) and call and needed > self.left:
-            entry.failure = self._too_long(f"was forecast to take {call:.0f} s")
-            return
-        self.say(f"warming up {name}")
+        if name not in (computes, GRADIENT):
+            # What nothing is known of is taken for a gradient: others are slower.
+            call = self.budget.expected.get(name, min(self.entries[0].seconds, default=0.0))
+            if (call if self.long else 2 * call) > self.left:
+                entry.failure = (
+                    f"{NOT_RUN}a call was forecast to take {call:.1f} s or more, and the case may "
+                    f"take {self.budget.seconds:.0f} s in all"
+                )
+                return
+        self.say(f"round 1: {name}")
         try:
-            self._warm_up(entry, prepare)
+            self._first_round(entry, prepare)
         except Exception as fault:  # of whatever type: it is the finding
             entry.failure = first_line(fault)
         gc.collect()
 
-    def _warm_up(self, entry: Entry, prepare: Prepare) -> None:
+    def _first_round(self, entry: Entry, prepare: Prepare) -> None:
+        """What is done once, like capturing a model, is done on a tiny crop."""
         explain = prepare(self.subject.model)
-        seconds, found = _timed(explain, self.subject)
-        if entry.name == GRADIENT:
-            self.long = seconds >= LONG
-        if not self.long:  # most of the first call may have gone into preparing
-            seconds, found = _timed(explain, self.subject)
+        explain(self.tiny.x, self.tiny.target)
+        begin = time.perf_counter()
+        seconds, found = self._call(explain)
+        self.turns[entry.name] = time.perf_counter() - begin
         entry.deviation = _deviation(found, self.results.get(entry.computes))
+        entry.seconds.append(seconds)
         self.results.setdefault(entry.computes, found)
         self.explain[entry.name] = explain
-        self.turns[entry.name] = self._turn(seconds)
 
-    def _turn(self, call: float) -> float:
-        """Seconds in a round of what takes so many a call."""
-        return call if self.long else 2 * call
+    def _call(self, explain: Explain) -> tuple[float, Tensor]:
+        """One timed call, after one that is not: the last one left caches and heap as it likes."""
+        x, target = self.subject.x, self.subject.target
+        if not self.long:
+            begin = time.perf_counter()
+            explain(x, target)
+            self.long = not self.turns and time.perf_counter() - begin >= LONG
+        begin = time.perf_counter()
+        found = explain(x, target)
+        return time.perf_counter() - begin, found
 
     def play(self) -> None:
-        """Round after round, without the slowest peers if not even one would fit with them."""
+        """Further rounds, as many as there is time for."""
         order = [entry for entry in self.entries if not entry.failure]
-        self._leave_out_slowest(order)
         shuffle = random.Random(0).shuffle
-        for done in range(self.budget.most):
+        for done in range(1, self.budget.most):
+            if sum(self.turns.values()) > self.left:
+                return
             shuffle(order)
-            begin = time.perf_counter()
             for entry in list(order):
                 self.say(f"round {done + 1}: {entry.name}")
                 self._play_one(entry, order)
-            if self.left < time.perf_counter() - begin:
-                return
-
-    def _leave_out_slowest(self, order: list[Entry]) -> None:
-        peers = [entry for entry in order if entry.name not in (entry.computes, GRADIENT)]
-        for entry in sorted(peers, key=lambda peer: -self.turns[peer.name]):
-            if sum(self.turns.values()) <= self.left:
-                return
-            entry.failure = self._too_long(f"took {self.turns.pop(entry.name):.0f} s once")
-            order.remove(entry)
-
-    def _too_long(self, call: str) -> str:
-        return f"{NOT_RUN}it {call}, and the case may take {self.budget.seconds:.0f} s in all"
 
     def _play_one(self, entry: Entry, order: list[Entry]) -> None:
-        """A call that is not timed, for the last one left caches and heap as it likes, and one."""
-        explain = self.explain[entry.name]
         try:
-            if not self.long:
-                explain(self.subject.x, self.subject.target)
-            entry.seconds.append(_timed(explain, self.subject)[0])
+            entry.seconds.append(self._call(self.explain[entry.name])[0])
         except Exception as fault:
             entry.failure, entry.seconds = first_line(fault), []
             order.remove(entry)
         gc.collect()
-
-
-def _timed(explain: Explain, subject: Subject) -> tuple[float, Tensor]:
-    begin = time.perf_counter()
-    found = explain(subject.x, subject.target)
-    return time.perf_counter() - begin, found
 
 
 def _deviation(found: Tensor, ours: Tensor | None) -> float | None:

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -98,18 +97,38 @@ def test_there_is_a_round_however_little_time_there_is(subject: Subject) -> None
 
 def test_peers_for_which_there_is_no_time_are_not_run_and_said_to_be(subject: Subject) -> None:
     forecast = Peer("forecast", "package", OURS, failing)
-    slow = Peer("slow", "package", OURS, lambda _: lambda x, target: (time.sleep(0.1), x)[1])
-    fast = Peer("fast", "package", OURS, BY_NAME[OURS].prepare)
-    budget = Budget(0.25, 1, expected={"forecast": 100.0, OURS: 100.0})
-    BY_NAME[OURS].prepare(subject.model)
-    found = rounds.run(subject, [BY_NAME[OURS], forecast, slow, fast], budget, silent)
+    known = Peer("known", "package", OURS, BY_NAME[OURS].prepare)
+    budget = Budget(60, 2, expected={"forecast": 100.0, "known": 0.1, OURS: 100.0})
+    found = rounds.run(subject, [BY_NAME[OURS], forecast, known], budget, silent)
     entries = {entry.name: entry for entry in found}
-    assert list(entries) == [rounds.GRADIENT, OURS, "forecast", "slow", "fast"]
-    assert entries["forecast"].failure.startswith("not run: it was forecast to take 100 s, and")
-    assert entries["slow"].failure.startswith("not run: it took 0 s once, and the case may take")
-    assert entries[OURS].seconds and not entries["slow"].seconds
+    assert list(entries) == [rounds.GRADIENT, OURS, "forecast", "known"]
+    said = "not run: a call was forecast to take 100.0 s or more, and the case may take 60 s in all"
+    assert entries["forecast"].failure == said and not entries["forecast"].seconds
+    assert len(entries[OURS].seconds) == len(entries["known"].seconds) == 2
     case = timing.Timing(Case("toy").as_dict(), found, {OURS: 0.001}).as_dict()
-    assert "slow not run [^" in "\n".join(methods_table(case, Footnotes()))
+    assert "forecast not run [^" in "\n".join(methods_table(case, Footnotes()))
+
+
+def test_a_peer_of_which_nothing_is_known_is_not_run_once_time_is_up(subject: Subject) -> None:
+    peer = Peer("theirs", "package", OURS, failing)
+    *ours, theirs = rounds.run(subject, [BY_NAME[OURS], peer], Budget(0), silent)
+    assert all(len(entry.seconds) == 1 for entry in ours)
+    assert theirs.failure.startswith("not run: ")
+
+
+def test_slow_gradients_leave_no_time_for_calls_that_are_not_timed(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def counted(_: nn.Module) -> Any:
+        return lambda x, target: (calls.append(1), x)[1]
+
+    for least, count in ((0.0, 1 + 3), (math.inf, 1 + 2 * 3)):  # 1 on a tiny crop
+        calls.clear()
+        monkeypatch.setattr(rounds, "LONG", least)
+        rounds.run(subject, [Peer(OURS, "", OURS, counted)], Budget(math.inf, 3), silent)
+        assert len(calls) == count
 
 
 @pytest.mark.parametrize(
