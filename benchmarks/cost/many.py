@@ -198,7 +198,7 @@ def time_task(task: Task, budget: Budget, with_peers: bool, say: Say) -> dict[st
     entries = run(subject, taking_part, budget, say)
     works = {entry.name for entry in entries if not entry.failure}
     say("counting sweeps")
-    counts = {c.name: swept(c, subject) for c in taking_part if c.name in works}
+    counts = {c.name: swept(c, subject.tiny) for c in taking_part if c.name in works}
     return Found(asdict(task), entries, counts).as_dict()
 
 

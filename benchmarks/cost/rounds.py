@@ -10,12 +10,12 @@ import gc
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
-from benchmarks.cost import methods, networks
+from benchmarks.cost import methods
 from benchmarks.cost.forecast import NOT_RUN
 from benchmarks.cost.fresh import Say
 from benchmarks.cost.methods import Explain, Prepare
@@ -101,7 +101,7 @@ class _Contest:
 
     def __init__(self, subject: Subject, budget: Budget, say: Say) -> None:
         self.subject, self.budget, self.say = subject, budget, say
-        self.tiny = replace(subject, x=subject.x[..., : networks.TINY, : networks.TINY])
+        self.tiny = subject.tiny
         self.entries: list[Entry] = []
         self.explain: dict[str, Explain] = {}
         self.turns: dict[str, float] = {}  # seconds that each takes of a round
