@@ -12,7 +12,7 @@ OUTPUT ?= explanations
 DIGITS ?= benchmarks/results/mnist_digits
 COST ?= benchmarks/results/cost
 # What is measured of whole networks.
-COST_PARTS := methods memory scaling
+COST_PARTS := methods many memory scaling
 FLIPPING ?= benchmarks/results/pixel_flipping
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
@@ -87,7 +87,7 @@ bench: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## measure what explana
 	$(BIN)/python -m benchmarks.cost operators --output $(COST)
 	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --output $(COST) $(ARGS) || exit; done
 
-bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with all networks, sizes and threads, which takes hours
+bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with all networks, sizes and threads, in an hour and a half
 	$(BIN)/python -m benchmarks.cost operators --full --output $(COST)
 	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --full --output $(COST) $(ARGS) || exit; done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,14 @@ from typing import Any
 
 import click
 
-from benchmarks.cost import correctness, memory, networks, operator_timing, results, scaling
+from benchmarks.cost import correctness, many, memory, networks, operator_timing, results, scaling
+from benchmarks.cost.forecast import Forecast
 from benchmarks.cost.fresh import Ended, Say, in_fresh_process
+from benchmarks.cost.memory import Peers
 from benchmarks.cost.methods import BY_NAME
 from benchmarks.cost.networks import NETWORKS, Case, Extent
 from benchmarks.cost.operators import OPERATORS
+from benchmarks.cost.rounds import Budget
 from benchmarks.cost.timing import Timing, time_case
 from relprop.cli.progress import ProgressLine
 
@@ -29,7 +33,7 @@ class Refusal(click.ClickException):
 
 
 Option = Callable[[Any], Any]
-FULL: Option = click.option("--full", is_flag=True, help="Everything, which takes hours.")
+FULL: Option = click.option("--full", is_flag=True, help="Everything, which takes longer.")
 NETWORK: Option = click.option(
     "--network", "chosen", multiple=True, type=click.Choice(list(NETWORKS)), help="Only this one."
 )
@@ -101,8 +105,8 @@ def _progress(steps: int) -> Iterator[Progress]:
         yield Progress(line)
 
 
-def _extent(full: bool, chosen: Any, batch: Any, pixels: Any) -> Extent:
-    extent = networks.FULL if full else networks.QUICK
+def _extent(part: str, full: bool, chosen: Any, batch: Any, pixels: Any) -> Extent:
+    extent = (networks.FULL if full else networks.QUICK)[part]
     return replace(
         extent,
         networks=chosen or extent.networks,
@@ -134,14 +138,21 @@ def methods(
     peers: bool, check: bool, output: Path,
 ) -> None:  # fmt: skip
     """Time of ours, of the peers and of the gradient, in turns."""
-    extent = _extent(full, chosen, batch, pixels)
-    cases, measured = list(extent.cases()), []
+    extent = _extent("methods", full, chosen, batch, pixels)
+    cases, measured, forecast = list(extent.cases()), [], Forecast()
     with _progress(len(cases) + check) as progress:
         _require_right(check, extent.networks, names, progress)
         for case in cases:
             progress.begin(str(case))
-            arguments = (case, tuple(names or BY_NAME), extent.seconds, rounds or 0, peers)
+            expected = forecast.all_of(case)
+            budget = (
+                Budget(math.inf, rounds) if rounds else Budget(extent.seconds, expected=expected)
+            )
+            arguments = (case, tuple(names or BY_NAME), budget, peers)
             measured.append(_timed(case, arguments, progress.say))
+            for entry in measured[-1]["entries"]:
+                if entry["seconds"]:
+                    forecast.learn(case, entry["name"], min(entry["seconds"]))
             results.save("methods", measured, output)
             progress.end()
     _write("methods", measured, output)
@@ -155,18 +166,40 @@ def _timed(case: Case, arguments: Any, say: Say) -> dict[str, Any]:
     return found
 
 
+@program.command("many")
+@_with(FULL, NETWORK, ROUNDS, PEERS, CHECK, FOLDER)
+def many_command(
+    full: bool, chosen: Any, rounds: int | None, peers: bool, check: bool, output: Path
+) -> None:
+    """Time of many targets, and of many baselines, at once; and how often is swept forward."""
+    everything = many.FULL if full else many.QUICK
+    tasks = [task for task in everything if not chosen or task.network in chosen]
+    budget, measured = Budget(math.inf, rounds) if rounds else Budget(many.SECONDS[full]), []
+    with _progress(len(tasks) + check) as progress:
+        _require_right(check, {t.network for t in tasks}, {t.method for t in tasks}, progress)
+        for task in tasks:
+            progress.begin(str(task))
+            measured.append(many.measure(task, budget, peers, progress.say))
+            results.save("many", measured, output)
+            progress.end()
+    _write("many", measured, output)
+
+
 @program.command("memory")
 @_with(FULL, NETWORK, METHOD, PIXELS, BATCH, PEERS, FOLDER)
 def memory_command(
     full: bool, chosen: Any, names: Any, pixels: Any, batch: Any, peers: bool, output: Path
 ) -> None:
     """Peak memory of the same, each in a process of its own."""
-    cases, measured = list(_extent(full, chosen, batch, pixels).cases()), []
+    extent = _extent("memory", full, chosen, batch, pixels)
+    cases, measured, forecast = list(extent.cases()), [], Forecast()
     with _progress(len(cases)) as progress:
         for case in cases:
             progress.begin(str(case))
-            found = memory.measure(case, names or tuple(BY_NAME), peers, progress.say)
-            measured += [one.as_dict() for one in found]
+            limits = Peers(extent.seconds, forecast.all_of(case)) if peers else None
+            for one in memory.measure(case, names or tuple(BY_NAME), limits, progress.say):
+                measured.append(one.as_dict())
+                forecast.learn(case, one.name, one.seconds)
             results.save("memory", measured, output)
             progress.end()
     _write("memory", measured, output)
@@ -205,12 +238,12 @@ def scaling_command(
     """Time and peak memory against the size of a picture, of a batch, and threads."""
     scale = scaling.restricted(scaling.FULL if full else scaling.QUICK, chosen, pixels)
     scale = replace(scale, rounds=rounds or scale.rounds)
-    cases, measured, forecast = list(scale.cases()), [], scaling.Forecast()
+    cases, measured, outlook = list(scale.cases()), [], scaling.Outlook()
     with _progress(len(cases) + check) as progress:
         _require_right(check, scale.networks, scale.methods, progress)
         for case in cases:
             progress.begin(str(case))
-            measured.append(scaling.measure(case, scale, forecast, progress.say))
+            measured.append(scaling.measure(case, scale, outlook, progress.say))
             results.save("scaling", measured, output)
             progress.end()
     _write("scaling", measured, output)

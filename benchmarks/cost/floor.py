@@ -18,7 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.cost.methods import METHODS, Calls, Passes
 
 RUNS = 5
-"""How often each call is timed."""
+"""How often each call is timed, at most."""
+ENOUGH = 1.0
+"""Seconds of timing one call after which it is timed no more."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,10 @@ def floors(layers: Counter[Layer], costs: dict[Layer, Cost]) -> dict[str, float]
 
 def _seconds(call: Callable[[], Tensor]) -> float:
     call()
-    return statistics.median(_timed(call) for _ in range(RUNS))
+    found: list[float] = []
+    while len(found) < RUNS and sum(found) < ENOUGH:
+        found.append(_timed(call))
+    return statistics.median(found)
 
 
 def _timed(call: Callable[[], Tensor]) -> float:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import gc
 import resource
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import torch
 from torch import nn
 
 from benchmarks.cost import methods, networks
+from benchmarks.cost.forecast import NOT_RUN
 from benchmarks.cost.fresh import ENVIRONMENT, Ended, Say, in_fresh_process
-from benchmarks.cost.methods import METHODS, Explain, Method
-from benchmarks.cost.networks import Case
+from benchmarks.cost.methods import METHODS, Explain, Method, Prepare
+from benchmarks.cost.networks import Case, Subject
 from benchmarks.cost.peers import PEERS, Peer
-from benchmarks.cost.timing import GRADIENT, contestants
+from benchmarks.cost.rounds import GRADIENT
+from benchmarks.cost.timing import contestants
 
 PEAK_OF_KERNEL, PEAK_OF_RUSAGE = "VmHWM, reset before", "ru_maxrss, which cannot be reset"
 
@@ -38,6 +41,7 @@ class Memory:
         computes: which result it gives, by the name of ours.
         rise: bytes at the peak, over what was there before.
         held: bytes that it holds between explanations.
+        seconds: that it took.
         how: the peak was found.
         failure: why there is none, if so.
     """
@@ -47,6 +51,7 @@ class Memory:
     computes: str
     rise: int = 0
     held: int = 0
+    seconds: float = 0.0
     how: str = ""
     failure: str = ""
 
@@ -55,12 +60,41 @@ class Memory:
         return asdict(self)
 
 
-def measure(case: Case, names: Sequence[str], with_peers: bool, say: Say) -> Iterator[Memory]:
-    """The gradient, our methods of these names, and their peers, one after the other."""
+@dataclass(frozen=True)
+class Peers:
+    """How long other packages may take.
+
+    Attributes:
+        seconds: for the case, with ours and the gradient, which are measured whatever they take.
+        expected: seconds of an explanation by name, where something is known of it.
+    """
+
+    seconds: float
+    expected: dict[str, float] = field(default_factory=dict)
+
+
+def measure(case: Case, names: Sequence[str], peers: Peers | None, say: Say) -> Iterator[Memory]:
+    """The gradient, our methods of these names, and their peers, the fastest first."""
+    begun = time.monotonic()
     yield _one(case, GRADIENT, GRADIENT, say)
-    for contestant in contestants(names):
-        if with_peers or isinstance(contestant, Method):
-            yield _one(case, contestant.name, contestant.computes, say)
+    starting = time.monotonic() - begun
+    everyone = contestants(names)
+    for method in everyone:
+        if isinstance(method, Method):
+            yield _one(case, method.name, method.computes, say)
+    if peers is None:
+        return
+    others = [one for one in everyone if isinstance(one, Peer)]
+    for peer in sorted(others, key=lambda one: peers.expected.get(one.name, 0.0)):
+        expected = starting + peers.expected.get(peer.name, 0.0)
+        if time.monotonic() - begun + expected <= peers.seconds:
+            yield _one(case, peer.name, peer.computes, say)
+            continue
+        why = (
+            f"{NOT_RUN}it was forecast to take {expected:.0f} s, and the case may take "
+            f"{peers.seconds:.0f} s in all"
+        )
+        yield Memory(case.as_dict(), peer.name, peer.computes, failure=why)
 
 
 def _one(case: Case, name: str, computes: str, say: Say) -> Memory:
@@ -79,14 +113,22 @@ def explain_once(case: Case, name: str, _: Say) -> dict[str, Any]:
     model = networks.build(case.network)
     subject = networks.subject(model, case.batch, case.pixels)
     tiny = networks.subject(model, 1, networks.TINY)
+    return taken(model, lambda model: prepare(name, model), subject, tiny)
+
+
+def taken(model: nn.Module, prepare: Prepare, subject: Subject, tiny: Subject) -> dict[str, Any]:
+    """What explaining the subject takes, after the tiny one has been explained."""
     methods.gradient(model)(tiny.x, tiny.target)
     bare = _resident()
-    explain = prepare(name, model)
+    explain = prepare(model)
     explain(tiny.x, tiny.target)
     before = _resident()
     how = _reset_peak()
+    begin = time.monotonic()
     explain(subject.x, subject.target)
-    return {"rise": max(0, _peak(how) - before), "held": max(0, before - bare), "how": how}
+    seconds = time.monotonic() - begin
+    rise, held = max(0, _peak(how) - before), max(0, before - bare)
+    return {"rise": rise, "held": held, "seconds": seconds, "how": how}
 
 
 def prepare(name: str, model: nn.Module) -> Explain:

@@ -15,6 +15,9 @@ from benchmarks.cost.networks import HIGH, LOW
 Explain = Callable[[Tensor, Tensor], Tensor]
 """One explanation: of inputs, (N, 3, H, W), for one class each, (N,); in the inputs' shape."""
 
+Prepare = Callable[[nn.Module], Explain]
+"""What explains a model."""
+
 
 @dataclass(frozen=True)
 class Calls:
@@ -146,7 +149,8 @@ def gradient(model: nn.Module) -> Explain:
 
     def explain(x: Tensor, target: Tensor) -> Tensor:
         x = x.detach().requires_grad_()
-        scores = model(x).gather(1, target[:, None])
+        first = target.reshape(len(target), -1)[:, :1]  # where there are many, this one
+        scores = model(x).gather(1, first)
         (found,) = torch.autograd.grad(scores.sum(), x)
         return found
 

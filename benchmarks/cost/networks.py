@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,11 @@ from relprop.cli.zoo import BUILT_IN
 LOW, HIGH = -2.0, 2.0
 """Bounds of the inputs, which are uniform between them: what the z^B rule is told."""
 
-TINY = 32
-"""Pixels along a side of the input on which libraries are woken up."""
+TINY = 64
+"""Pixels along a side of the input on which libraries are woken up, and models captured.
+
+Not fewer: where a layer's plane comes to one pixel, the capture would hold for no other size.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Subject:
     model: nn.Module
     x: Tensor
     target: Tensor
+
+    @property
+    def tiny(self) -> Subject:
+        """The same with a crop of each picture."""
+        return replace(self, x=self.x[..., :TINY, :TINY].contiguous())
 
 
 def torchvision_models() -> Any:
@@ -108,7 +116,7 @@ def settle_batch_norm(model: nn.Module) -> None:
         norm.momentum = None  # the plain mean of what is seen
     model.train()
     with torch.no_grad():
-        model(pictures(8, 2 * TINY))
+        model(pictures(8, TINY))
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -144,7 +152,7 @@ class Extent:
 
     Attributes:
         networks, batches, pixels: every combination is a case.
-        seconds: how long a case may be timed, its warm-up not counted.
+        seconds: how long a case may take.
     """
 
     networks: tuple[str, ...]
@@ -160,5 +168,15 @@ class Extent:
                     yield Case(network, batch, pixels)
 
 
-QUICK = Extent(tuple(NETWORKS), batches=(1,), pixels=(224,), seconds=40)
-FULL = Extent(tuple(NETWORKS), batches=(1, 8), pixels=(224, 512), seconds=300)
+ALL = tuple(NETWORKS)
+QUICK = {
+    "methods": Extent(ALL, batches=(1,), pixels=(224,), seconds=180),
+    "memory": Extent(ALL, batches=(1,), pixels=(224,), seconds=180),
+}
+"""By parts of the measurements: what takes minutes."""
+FULL = {
+    "methods": Extent(ALL, batches=(1, 8), pixels=(224, 512), seconds=220),
+    # A process for each method takes longer than the methods do, so there are fewer cases.
+    "memory": Extent(ALL, batches=(1,), pixels=(224, 512), seconds=180),
+}
+"""The same with everything: about 50 minutes and 15."""

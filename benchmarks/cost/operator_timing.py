@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.cost.fresh import Say
+from benchmarks.cost.kernel_loop import KernelLoop, time_alone
 from benchmarks.cost.operators import LIMITS, OPERATORS, Operator, Shape, bytes_moved
 from relprop.cli.loading import first_line
 from relprop.ops.backends import backends
@@ -33,6 +34,7 @@ class OperatorTiming:
         megabytes: that have to be moved.
         seconds: by "relprop", "reference", "compiled" and "limit", round by round.
         failures: of these, where something was raised.
+        alone: its kernel in a loop in C++; None where plain torch serves.
     """
 
     operator: str
@@ -42,6 +44,7 @@ class OperatorTiming:
     megabytes: float
     seconds: dict[str, list[float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    alone: KernelLoop | None = None
 
     def times_of_limit(self, who: str) -> float:
         """The median over rounds of what it took over what the limit took."""
@@ -98,7 +101,14 @@ def time_operator(operator: Operator, shape: Shape, rounds: int) -> OperatorTimi
     for _ in range(rounds):
         for name, times in repeats.items():
             found.seconds[name].append(_seconds(calls[name], times))
+    found.alone = time_alone(operator, arguments, rounds)
     return found
+
+
+def restored(one: dict[str, Any]) -> OperatorTiming:
+    """What `dataclasses.asdict` made a dictionary of, also after JSON."""
+    alone = one.get("alone")
+    return OperatorTiming(**{**one, "alone": KernelLoop(**alone) if alone else None})
 
 
 def _seconds(call: Callable[[], Any], times: int) -> float:

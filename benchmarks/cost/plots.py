@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter
 
 from benchmarks.cost.methods import BY_NAME
 from benchmarks.cost.networks import Case
+from benchmarks.cost.rounds import GRADIENT
 from benchmarks.cost.series import AXES, QUANTITIES, Line, lines
 from benchmarks.cost.tables import is_right
-from benchmarks.cost.timing import GRADIENT, ratio
+from benchmarks.cost.timing import ratio
 
 OURS, OTHERS, GOAL = "#c1432e", "#8a97a6", "black"
 COLUMNS = 3
@@ -99,6 +101,9 @@ def scaling(measured: list[dict[str, Any]]) -> Figure:
 
 def _curves(axis: Axes, here: list[Line], names: list[str]) -> None:
     axis.set(xscale="log", yscale="log")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter("{x:g}")
+        side.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     for line in here:
         fit = "" if line.exponent is None else f": exponent {line.exponent:.2f}"
         threads = f", {line.threads} threads" if line.threads > 1 else ", 1 thread"

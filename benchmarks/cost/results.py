@@ -9,7 +9,10 @@ from typing import Any
 
 from benchmarks.cost import plots
 from benchmarks.cost.fresh import ENVIRONMENT
+from benchmarks.cost.many_table import many_table
 from benchmarks.cost.networks import Case
+from benchmarks.cost.rounds import LONG
+from benchmarks.cost.scaling import MEMORY_THREADS
 from benchmarks.cost.series import lines
 from benchmarks.cost.tables import (
     Footnotes,
@@ -20,7 +23,7 @@ from benchmarks.cost.tables import (
 )
 from benchmarks.stamp import stamp
 
-PARTS = ("methods", "memory", "operators", "scaling")
+PARTS = ("methods", "many", "memory", "operators", "scaling")
 PACKAGES = ("torchvision", "captum", "zennit")
 PAGE = "results.md"
 
@@ -30,12 +33,24 @@ BEFORE = {
         "## Time\n\n"
         "In G: one forward pass and one pass back to the input of the same model on the same "
         "input, parameters frozen. The gradient, ours and the peers take turns in one process, in "
-        "another order every round, each with one call that is not timed before the one that is; "
+        "another order every round, each with one call that is not timed before the one that is, "
+        f"unless a gradient takes {LONG:.0f} s or more. There are as many rounds as fit into the "
+        "time of a case, at least one; peers that it does not suffice for are not run; "
         "figures are medians and quartiles of what a method took over "
         "what the gradient took in the same round. **Bold** is a goal met: for ours at most the "
         "goal, and at least three times as fast as the fastest peer that computes the same. The "
         "floor is what the convolutions and dense layers alone take that a method cannot do "
         "without, each timed by itself in the same process.\n"
+    ),
+    "many": (
+        "## Many targets, many baselines\n\n"
+        "In G of the same batch for one target, measured in the same rounds. Many targets are to "
+        "cost one way forward and one back for each, (1 + T)/2 G; K baselines common to N examples "
+        "one way forward for each baseline and one back for each pair, (1 + K + K/N)/2 G. Peers "
+        "explain one target after the other, and captum's DeepLiftShap every pair. Sweeps are "
+        "counted at the first convolution, in examples and baselines that go through it. Baselines "
+        "are swept as many at a time as a budget of memory allows: to the peak with one at a time "
+        "they may add no more. **Bold** is a goal met.\n"
     ),
     "memory": (
         "## Peak memory\n\n"
@@ -49,12 +64,18 @@ BEFORE = {
         "## Operators\n\n"
         "Each against its limit, measured in the same rounds: a copy of as many bytes as it has to "
         "move; `F.linear` with the same weight; torch's own max pool, forward and backward. "
-        "GB/s counts each argument and result once. **Bold** is a goal met.\n"
+        "GB/s counts each argument and result once. **Bold** is a goal met. The C++ loop times the "
+        "kernel alone, on one thread, with its operands and results in place, so without torch's "
+        "dispatcher and without new memory; its limit there is a copy on one thread in the same "
+        "loop (what reads more than it writes may exceed it), and for convolutions torch's own on "
+        "one thread. GFLOP/s counts the operations of direct summation.\n"
     ),
     "scaling": (
         "## Growth\n\n"
         "Time of an explanation, and its peak memory, against the size of a picture and of a "
-        "batch. The exponent p is that of the power law that fits best: 1 is in proportion.\n"
+        "batch. The exponent p is that of the power law that fits best: 1 is in proportion. What "
+        "would take too much memory or time, by what smaller inputs took, is not run, and listed "
+        f"below. Memory is measured with {MEMORY_THREADS} threads.\n"
     ),
 }
 
@@ -119,6 +140,8 @@ def markdown(parts: dict[str, Any]) -> str:
 def _body(part: str, measured: list[dict[str, Any]], notes: Footnotes) -> list[str]:
     if part == "operators":
         return [*operators_table(measured, notes), ""]
+    if part == "many":
+        return [*many_table(measured, notes), ""]
     if part == "scaling":
         return [*exponents_table(lines(measured)), "", *_left_out(measured), ""]
     if part == "memory":
@@ -139,8 +162,11 @@ def _left_out(measured: list[dict[str, Any]]) -> list[str]:
     said = []
     for one in measured:
         case = Case(**one["timing"]["case"])
-        failures = [(entry["name"], entry["failure"]) for entry in one["timing"]["entries"]]
-        failures += [(f"memory of {m['name']}", m["failure"]) for m in one["memory"]]
-        failures += [("time of all", one["timing"]["failure"])]
+        whole = one["timing"]["failure"]
+        failures = [("all", whole)]
+        failures += [(entry["name"], entry["failure"]) for entry in one["timing"]["entries"]]
+        failures += [
+            (f"memory of {m['name']}", m["failure"]) for m in one["memory"] if m["failure"] != whole
+        ]
         said += [f"- {case}, {name}: {why}" for name, why in failures if why]
     return said

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.cost import memory
+from benchmarks.cost.forecast import NOT_RUN, Forecast
 from benchmarks.cost.fresh import Ended, Say, available_memory, in_fresh_process
 from benchmarks.cost.memory import Memory
 from benchmarks.cost.networks import Case
-from benchmarks.cost.timing import GRADIENT, Timing, time_case
+from benchmarks.cost.rounds import GRADIENT, Budget
+from benchmarks.cost.timing import Timing, time_ours
 
 SAFE = 0.85
 """The share of the memory at hand that something may be expected to take."""
+MOST_MEMORY = 16 * 2**30
+"""Bytes that it may be expected to take in any case."""
+MEMORY_THREADS = 2
+"""Threads with which memory is measured, which hardly depends on them."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Inputs of one network.
+
+    Attributes:
+        pixels: sides of single pictures. batches: of pictures with the first of these sides.
+        threads: of torch.
+    """
+
+    network: str
+    pixels: tuple[int, ...]
+    batches: tuple[int, ...] = ()
+    threads: int = MEMORY_THREADS
+
+    def cases(self) -> Iterator[Case]:
+        """Small ones first, for they say what larger ones will take."""
+        for pixels in self.pixels:
+            yield Case(self.network, 1, pixels, self.threads)
+        for batch in self.batches:
+            yield Case(self.network, batch, self.pixels[0], self.threads)
 
 
 @dataclass(frozen=True)
@@ -22,116 +51,147 @@ class Scale:
     """What is measured.
 
     Attributes:
-        networks, methods: by their names.
-        pixels: sides of single pictures. batches: of pictures with the first of these sides.
-        threads: each with all of the above.
-        rounds: of timing.
+        sizes: of inputs. methods: by their names.
+        seconds: that a case may be expected to take; else it is left out.
+        rounds: of timing at most; one where a gradient takes seconds.
     """
 
-    networks: tuple[str, ...]
+    sizes: tuple[Sizes, ...]
     methods: tuple[str, ...]
-    pixels: tuple[int, ...]
-    batches: tuple[int, ...]
-    threads: tuple[int, ...]
+    seconds: float
     rounds: int = 3
 
     def cases(self) -> Iterator[Case]:
-        """Small ones first, for they say what larger ones will take."""
-        side = self.pixels[0]
-        sizes = [(1, pixels) for pixels in self.pixels]
-        sizes += [(batch, side) for batch in self.batches if batch > 1]
-        for network in self.networks:
-            for threads in self.threads:
-                for batch, pixels in sizes:
-                    yield Case(network, batch, pixels, threads)
+        """In the order in which they are measured."""
+        return (case for sizes in self.sizes for case in sizes.cases())
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Each once."""
+        return tuple(dict.fromkeys(sizes.network for sizes in self.sizes))
 
 
 METHODS = ("LRP epsilon", "LRP epsilon_plus_flat", "DeepLIFT RevealCancel")
-QUICK = Scale(("EfficientNet-Lite0",), METHODS, (224, 448), (2,), (1, 2))
+LITE0, VGG16 = "EfficientNet-Lite0", "VGG16"
+QUICK = Scale(
+    (Sizes(LITE0, (224, 448, 896), (4,)), Sizes(LITE0, (224, 448), threads=1)),
+    METHODS,
+    seconds=60,
+)
 # From 0.05 to 7.9 megapixels.
 FULL = Scale(
-    ("VGG16", "EfficientNet-Lite0"),
+    (
+        Sizes(LITE0, (224, 512, 1184, 2816), (4, 32)),
+        Sizes(LITE0, (224, 512, 1184), (4,), threads=1),
+        Sizes(VGG16, (224, 448, 896, 1792, 2816), (8, 32)),
+        Sizes(VGG16, (224, 448), threads=1),
+    ),
     METHODS,
-    (224, 448, 896, 1792, 2816),
-    (2, 4, 8, 16, 32),
-    (1, 2),
+    seconds=160,
 )
 
 
 @dataclass
-class Forecast:
-    """What explanations will take at their peak, by what smaller ones took for each megapixel."""
+class Outlook:
+    """What is to be expected of a case, by smaller ones."""
 
-    rates: dict[tuple[str, str], float] = field(default_factory=dict)
+    memory: Forecast = field(default_factory=Forecast)
+    time: Forecast = field(default_factory=Forecast)
 
-    def learn(self, case: Case, found: Memory) -> None:
-        """Take note of a measurement."""
-        if not found.failure:
-            self.rates[case.network, found.name] = found.rise / case.megapixels
+    def learn(self, measured: dict[str, Any]) -> None:
+        """Take note of a case."""
+        case = Case(**measured["timing"]["case"])
+        for one in measured["memory"]:
+            if not one["failure"]:
+                self.memory.learn(_for_memory(case), one["name"], one["rise"])
+        for entry in measured["timing"]["entries"]:
+            if entry["seconds"]:
+                self.time.learn(case, entry["name"], statistics.median(entry["seconds"]))
 
     def obstacle(self, case: Case, name: str, available: int) -> str:
-        """Why the case is better not tried; empty if it may be."""
-        expected = self.rates.get((case.network, name), 0.0) * case.megapixels
-        if not available or expected <= SAFE * available:
+        """Why memory forbids to try a method; empty if it does not."""
+        expected = self.memory.of(_for_memory(case), name)
+        if not available or expected <= min(SAFE * available, MOST_MEMORY):
             return ""
         return (
-            f"left out: it would take about {expected / 2**30:.1f} GiB, "
-            f"and {available / 2**30:.1f} GiB are available"
+            f"{NOT_RUN}it was forecast to take {expected / 2**30:.1f} GiB, where "
+            f"{available / 2**30:.1f} GiB are available and {MOST_MEMORY / 2**30:.0f} allowed"
+        )
+
+    def too_long(self, case: Case, names: Sequence[str], seconds: float) -> str:
+        """Why time forbids to try the case; empty if it does not."""
+        calls = 3 if case.threads == MEMORY_THREADS else 2  # for memory, to warm up, and a round
+        expected = calls * sum(self.time.of(case, name) for name in names)
+        if expected <= seconds:
+            return ""
+        return (
+            f"{NOT_RUN}its explanations were forecast to take {expected:.0f} s, where "
+            f"{seconds:.0f} s are allowed"
         )
 
 
-def measure(case: Case, scale: Scale, forecast: Forecast, say: Say) -> dict[str, Any]:
+def _for_memory(case: Case) -> Case:
+    return replace(case, threads=MEMORY_THREADS)
+
+
+def measure(case: Case, scale: Scale, outlook: Outlook, say: Say) -> dict[str, Any]:
     """Peak memory and time of one case, without peers; what would not fit is left out."""
-    obstacles = {
-        name: forecast.obstacle(case, name, available_memory())
-        for name in (GRADIENT, *scale.methods)
-    }
-    if obstacles[GRADIENT]:
-        return _left_out(case, obstacles)
-    names = [name for name in scale.methods if not obstacles[name]]
+    everyone = (GRADIENT, *scale.methods)
+    available = available_memory()
+    obstacles = {name: outlook.obstacle(case, name, available) for name in everyone}
+    fitting = [name for name in everyone if not obstacles[name]]
+    whole = obstacles[GRADIENT] or outlook.too_long(case, fitting, scale.seconds)
+    if whole:
+        return _left_out(case, {name: obstacles[name] or whole for name in everyone})
     found = []
-    for one in memory.measure(case, names, False, say):
-        forecast.learn(case, one)
-        found.append(one)
+    if case.threads == MEMORY_THREADS:
+        found = list(memory.measure(case, fitting[1:], None, say))
+        fitting = [one.name for one in found if not one.failure]
     found += [
         Memory(case.as_dict(), name, name, failure=why) for name, why in obstacles.items() if why
     ]
-    fitting = [one.name for one in found if not one.failure and one.name != GRADIENT]
-    return {
-        "timing": timed(case, fitting, scale.rounds, say),
+    measured = {
+        "timing": timed(case, [name for name in fitting if name != GRADIENT], scale, say),
         "memory": [one.as_dict() for one in found],
     }
+    outlook.learn(measured)
+    return measured
 
 
-def timed(case: Case, names: Sequence[str], rounds: int, say: Say) -> dict[str, Any]:
-    """Time without peers, in a fresh process."""
+def timed(case: Case, names: Sequence[str], scale: Scale, say: Say) -> dict[str, Any]:
+    """Time without peers and floors, in a fresh process."""
+    budget = Budget(scale.seconds, scale.rounds)
     try:
-        found: dict[str, Any] = in_fresh_process(
-            time_case, case, tuple(names), 0.0, rounds, False, say=say
-        )
+        found: dict[str, Any] = in_fresh_process(time_ours, case, tuple(names), budget, say=say)
     except Ended as ended:
         return Timing(case.as_dict(), failure=str(ended)).as_dict()
     return found
 
 
 def _left_out(case: Case, obstacles: dict[str, str]) -> dict[str, Any]:
-    why = obstacles[GRADIENT]
     return {
-        "timing": Timing(case.as_dict(), failure=why).as_dict(),
+        "timing": Timing(case.as_dict(), failure=obstacles[GRADIENT]).as_dict(),
         "memory": [
-            Memory(case.as_dict(), name, name, failure=obstacles[name] or why).as_dict()
-            for name in obstacles
+            Memory(case.as_dict(), name, name, failure=why).as_dict()
+            for name, why in obstacles.items()
         ],
     }
 
 
 def restricted(scale: Scale, networks: Sequence[str], pixels: Sequence[int]) -> Scale:
     """The scale, with these networks and sides in place of its own, where there are any."""
-    return replace(
-        scale,
-        networks=tuple(networks) or scale.networks,
-        pixels=tuple(pixels) or scale.pixels,
-    )
+    sizes = scale.sizes
+    if networks:
+        found = [[s for s in sizes if s.network == network] for network in networks]
+        first = replace(sizes[0], threads=MEMORY_THREADS)
+        sizes = tuple(
+            one
+            for network, own in zip(networks, found, strict=True)
+            for one in own or [replace(first, network=network)]
+        )
+    if pixels:
+        sizes = tuple(replace(one, pixels=tuple(pixels)) for one in sizes)
+    return replace(scale, sizes=sizes)
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:

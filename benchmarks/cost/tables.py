@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from benchmarks.cost.forecast import NOT_RUN
 from benchmarks.cost.methods import AGAINST_PEERS, BY_NAME
 from benchmarks.cost.networks import Case
-from benchmarks.cost.operator_timing import LIMIT, OperatorTiming
+from benchmarks.cost.operator_timing import LIMIT, OperatorTiming, restored
+from benchmarks.cost.rounds import GRADIENT
 from benchmarks.cost.series import AXES, QUANTITIES, Line
-from benchmarks.cost.timing import GRADIENT, Ratio, ratio
+from benchmarks.cost.timing import Ratio, ratio
 
 WRONG = 0.1
 """A peer whose result is further from ours than this computes something else."""
@@ -35,7 +37,8 @@ class Footnotes:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Names to the left, figures to the right."""
     lines = ["| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 1)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return [*lines, *("| " + " | ".join(row) + " |" for row in escaped)]
 
 
 def judged(text: str, holds: bool) -> str:
@@ -51,7 +54,7 @@ def methods_table(timing: dict[str, Any], notes: Footnotes) -> list[str]:
     entries = {entry["name"]: entry for entry in timing["entries"]}
     unit = entries[GRADIENT]["seconds"]
     seconds = statistics.median(unit)
-    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {len(unit)} rounds."
+    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {rounds(len(unit))}."
     rows = [
         _method_row(entry, timing, unit, seconds, notes)
         for entry in timing["entries"]
@@ -72,21 +75,21 @@ def _method_row(
     floor = f"{timing['floors'][name] / seconds:.2f}"
     goal = BY_NAME[name].goal.time
     peers = [peer for peer in timing["entries"] if peer["computes"] == name and peer is not entry]
-    told = ", ".join(_peer(peer, unit, notes) for peer in peers) or NONE
+    told = ", ".join(peer_cell(peer, unit, notes) for peer in peers) or NONE
     if entry["failure"]:
-        return [name, _failed(entry, notes), f"<= {goal:.1f}", floor, NONE, told]
+        return [name, failed_cell(entry, notes), f"<= {goal:.1f}", floor, NONE, told]
     ours = ratio(entry["seconds"], unit)
     return [
         name,
         judged(spelled(ours), ours.median <= goal),
         f"<= {goal:.1f}",
         floor,
-        _against(entry, peers),
+        fastest_cell(entry, peers),
         told,
     ]
 
 
-def _against(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
+def fastest_cell(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
     """How many times what ours takes the fastest peer does; a wrong one is out of the race."""
     rivals = [peer for peer in peers if not peer["failure"] and is_right(peer)]
     if not rivals:
@@ -96,9 +99,10 @@ def _against(entry: dict[str, Any], peers: list[dict[str, Any]]) -> str:
     return judged(f"{times:.1f}", times >= AGAINST_PEERS.time)
 
 
-def _peer(peer: dict[str, Any], unit: list[float], notes: Footnotes) -> str:
+def peer_cell(peer: dict[str, Any], unit: list[float], notes: Footnotes) -> str:
+    """What a peer took, or why there is nothing to say."""
     if peer["failure"]:
-        return f"{peer['name']} {_failed(peer, notes)}"
+        return f"{peer['name']} {failed_cell(peer, notes)}"
     said = f"{peer['name']} {spelled(ratio(peer['seconds'], unit))}"
     if is_right(peer):
         return said
@@ -111,8 +115,17 @@ def is_right(peer: dict[str, Any]) -> bool:
     return peer["deviation"] is None or peer["deviation"] <= WRONG
 
 
-def _failed(entry: dict[str, Any], notes: Footnotes) -> str:
-    return "failed " + notes.mark(f"{entry['name']}: `{entry['failure']}`")
+def rounds(count: int) -> str:
+    """So many."""
+    return f"{count} round{'s'[: count != 1]}"
+
+
+def failed_cell(entry: dict[str, Any], notes: Footnotes) -> str:
+    """That it failed or was not run; a footnote says why."""
+    failure = entry["failure"]
+    if failure.startswith(NOT_RUN):
+        return "not run " + notes.mark(f"{entry['name']}: {failure}.")
+    return "failed " + notes.mark(f"{entry['name']}: `{failure}`")
 
 
 def spelled(one: Ratio) -> str:
@@ -146,11 +159,11 @@ def _memory_row(
     peers = [peer for peer in found if peer["computes"] == one["name"] and peer is not one]
     told = ", ".join(
         f"{peer['name']} "
-        + (_failed(peer, notes) if peer["failure"] else f"{peer['rise'] / unit['rise']:.2f}")
+        + (failed_cell(peer, notes) if peer["failure"] else f"{peer['rise'] / unit['rise']:.2f}")
         for peer in peers
     )
     if one["failure"]:
-        return [one["name"], _failed(one, notes), f"<= {goal:.1f}", *[NONE] * 3, told or NONE]
+        return [one["name"], failed_cell(one, notes), f"<= {goal:.1f}", *[NONE] * 3, told or NONE]
     times = one["rise"] / unit["rise"]
     rivals = [peer["rise"] for peer in peers if not peer["failure"]]
     share = one["rise"] / min(rivals) if rivals else None
@@ -170,14 +183,15 @@ def operators_table(timings: list[dict[str, Any]], notes: Footnotes) -> list[str
     header = (
         *("operator", "ms", "GB/s", "times its limit", "goal", "limit", "served by"),
         *("reference, times ours", "compiled reference, times ours"),
+        *("C++ loop, ms", "its rate", "share of its limit"),
     )
-    return table(header, [_operator_row(OperatorTiming(**one), notes) for one in timings])
+    return table(header, [_operator_row(restored(one), notes) for one in timings])
 
 
 def _operator_row(one: OperatorTiming, notes: Footnotes) -> list[str]:
     if "relprop" not in one.seconds or LIMIT not in one.seconds:
         failed = notes.mark("; ".join(f"{who}: `{why}`" for who, why in one.failures.items()))
-        return [one.operator, f"failed {failed}", *[NONE] * 7]
+        return [one.operator, f"failed {failed}", *[NONE] * 10]
     ours = statistics.median(one.seconds["relprop"])
     times = one.times_of_limit("relprop")
     others = [
@@ -195,7 +209,16 @@ def _operator_row(one: OperatorTiming, notes: Footnotes) -> list[str]:
         f"{one.limit}, {one.bandwidth(LIMIT):.1f} GB/s" if one.limit == "copy" else one.limit,
         one.serves,
         *others,
+        *_loop_cells(one),
     ]
+
+
+def _loop_cells(one: OperatorTiming) -> list[str]:
+    if one.alone is None:
+        return [NONE] * 3
+    milliseconds = 1000 * statistics.median(one.alone.seconds)
+    rate = f"{one.alone.rate:.1f} {one.alone.unit}"
+    return [f"{milliseconds:.3f}", rate, f"{one.alone.share:.0%}"]
 
 
 def exponents_table(lines: list[Line]) -> list[str]:

@@ -1,6 +1,7 @@
 #include "../operands.h"
 #include "../rules.h"
 #include "clones.h"
+#include "kernel_runner.h"
 #include "periodic.h"
 
 namespace relprop {
@@ -116,7 +117,8 @@ Tensor lrp_ratio(const OptionalTensor& multiplier, const OptionalTensor& amount,
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p, [&](auto f) { ratio_all<T>(o, f, epsilon); });
+    return with_activation<T>(activation, p,
+                              [&](auto f) { run_kernel([&] { ratio_all<T>(o, f, epsilon); }); });
   };
   const bool known = z.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);

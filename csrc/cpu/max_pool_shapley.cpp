@@ -4,6 +4,7 @@
 #include "max_pool_shapley.h"
 
 #include "../shapley_operands.h"
+#include "kernel_runner.h"
 #include "lines.h"
 #include "shapley_lanes.h"
 #include "shapley_window.h"
@@ -231,9 +232,9 @@ void solve_planes(const ShapleyOperands& o) {
 void solve(const ShapleyOperands& o) {
   if (o.positive.numel() == 0) return;
   if (o.x.scalar_type() == ScalarType::Double) {
-    solve_planes<double>(o);
+    run_kernel([&] { solve_planes<double>(o); });
   } else {
-    solve_planes<float>(o);
+    run_kernel([&] { solve_planes<float>(o); });
   }
 }
 

@@ -8,6 +8,7 @@
 #include "../pooling.h"
 #include "../rules.h"
 #include "clones.h"
+#include "kernel_runner.h"
 #include "lines.h"
 
 namespace relprop {
@@ -235,9 +236,9 @@ Tensor cpu::redistribute(const Tensor& multiplier, const Tensor& x, const Option
                   "a max pool's plane may have at most 2^31 - 1 elements");
   const PoolOperands o = pool_operands(multiplier, x, x0, pool);
   if (x.scalar_type() == ScalarType::Double) {
-    redistribute_all<double>(o);
+    run_kernel([&] { redistribute_all<double>(o); });
   } else {
-    redistribute_all<float>(o);
+    run_kernel([&] { redistribute_all<float>(o); });
   }
   return like_input(o, x);
 }

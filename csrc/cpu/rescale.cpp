@@ -1,6 +1,7 @@
 #include "../operands.h"
 #include "../rules.h"
 #include "clones.h"
+#include "kernel_runner.h"
 #include "periodic.h"
 
 namespace relprop {
@@ -42,7 +43,8 @@ Tensor rescale(const Tensor& multiplier, const Tensor& x, const Tensor& x0, int6
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p, [&](auto f) { rescale_all<T>(o, f); });
+    return with_activation<T>(activation, p,
+                              [&](auto f) { run_kernel([&] { rescale_all<T>(o, f); }); });
   };
   const bool known = x.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);

@@ -3,6 +3,7 @@
 #include "../operands.h"
 #include "../rules.h"
 #include "clones.h"
+#include "kernel_runner.h"
 #include "periodic.h"
 
 namespace relprop {
@@ -71,7 +72,8 @@ TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const T
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p, [&](auto f) { reveal_cancel_all<T>(o, f); });
+    return with_activation<T>(activation, p,
+                              [&](auto f) { run_kernel([&] { reveal_cancel_all<T>(o, f); }); });
   };
   const bool known = P.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);

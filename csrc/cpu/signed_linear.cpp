@@ -7,6 +7,7 @@
 
 #include "../dense_operands.h"
 #include "clones.h"
+#include "kernel_runner.h"
 
 namespace relprop {
 namespace {
@@ -107,9 +108,9 @@ std::tuple<Tensor, Tensor> signed_linear(const Tensor& d, const Tensor& weight) 
   const Tensor P = rows_like(d, o.outputs), N = rows_like(d, o.outputs);
   if (P.numel() == 0) return {P, N};
   if (d.scalar_type() == ScalarType::Double) {
-    multiply<double>(o, P, N);
+    run_kernel([&] { multiply<double>(o, P, N); });
   } else {
-    multiply<float>(o, P, N);
+    run_kernel([&] { multiply<float>(o, P, N); });
   }
   return {P, N};
 }

@@ -4,6 +4,7 @@
 #include "../dense_operands.h"
 #include "../signed_linear.h"
 #include "clones.h"
+#include "kernel_runner.h"
 
 namespace relprop {
 namespace {
@@ -101,9 +102,9 @@ Tensor signed_linear_backward(const Tensor& positive, const Tensor& negative, co
   if (m.numel() == 0) return m;
   const Tensor p = torch::stable::contiguous(positive), n = torch::stable::contiguous(negative);
   if (d.scalar_type() == ScalarType::Double) {
-    multiply<double>(o, p, n, m);
+    run_kernel([&] { multiply<double>(o, p, n, m); });
   } else {
-    multiply<float>(o, p, n, m);
+    run_kernel([&] { multiply<float>(o, p, n, m); });
   }
   return m;
 }

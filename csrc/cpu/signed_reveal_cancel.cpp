@@ -3,6 +3,7 @@
 #include "../operands.h"
 #include "../rules.h"
 #include "clones.h"
+#include "kernel_runner.h"
 #include "periodic.h"
 
 namespace relprop {
@@ -78,7 +79,8 @@ TwoTensors signed_reveal_cancel(const Tensor& positive, const OptionalTensor& ne
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p, [&](auto f) { signed_reveal_cancel_all<T>(o, f); });
+    return with_activation<T>(
+        activation, p, [&](auto f) { run_kernel([&] { signed_reveal_cancel_all<T>(o, f); }); });
   };
   const bool known = x.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);
@@ -109,7 +111,8 @@ Tensor reveal_cancel_size(const Tensor& x, const Tensor& x0, const Tensor& size,
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p, [&](auto f) { reveal_cancel_size_all<T>(o, f); });
+    return with_activation<T>(
+        activation, p, [&](auto f) { run_kernel([&] { reveal_cancel_size_all<T>(o, f); }); });
   };
   const bool known = x.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);

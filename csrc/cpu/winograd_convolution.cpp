@@ -11,6 +11,7 @@
 #include <new>
 
 #include "../stable.h"
+#include "kernel_runner.h"
 #include "winograd_stages.h"
 
 namespace relprop {
@@ -179,7 +180,7 @@ Tensor winograd_convolution(const Tensor& x, const Tensor& weight, const Optiona
     using T = decltype(zero);
     WinogradOperands<T> o = operands<T>(examples, weight, b, padding, transposed, z);
     o.positive = T(positive), o.negative = T(negative);
-    convolve_here(o);
+    run_kernel([&] { convolve_here(o); });
   };
   if (x.scalar_type() == ScalarType::Double) {
     run(double());

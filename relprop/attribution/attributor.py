@@ -86,6 +86,8 @@ class Attributor:
         self.model = check_model(model)
         self.output = output
         self.unsupported = check_choice(unsupported, UNSUPPORTED, "unsupported")
+        #: Whether graphs are simplified: only then is a batch norm part of the layer beside it.
+        self.simplified = True
         self._plans: list[Plan] = []
 
     def prepare(self, inputs: Inputs, additional_forward_args: Any = None) -> Self:
@@ -123,7 +125,7 @@ class Attributor:
     def _capture(self, arguments: Sequence[Any]) -> Capture:
         """The capture; where it fails for want of a batch dimension, say so."""
         try:
-            captured = find_capture(self.model, arguments, self.output)
+            captured = find_capture(self.model, arguments, self.output, self.simplified)
             if not any(_lacks_batch(node) for node in captured.graph.nodes):
                 return captured
             failure = None

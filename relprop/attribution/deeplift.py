@@ -273,7 +273,8 @@ class Pass:
             if done:
                 context.forget(node)
 
-        arrived = self.sweep.backward(context, done, Multiplier(seed), watch)
+        runs = (context.x, context.x0)
+        arrived = self.sweep.backward(context, runs, Multiplier(seed), watch, done)
         m = tuple(
             arrived[name].along(a - a0) if name in arrived else torch.zeros_like(a)
             for name, a, a0 in zip(graph.inputs, inputs, baseline, strict=False)

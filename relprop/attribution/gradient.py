@@ -62,7 +62,7 @@ class GradientMethod(Attributor):
         self, plan: Plan, run: Run, inputs: Tensors, seed: Tensor, last: bool
     ) -> Tensors:
         """The gradient of `sum(output * seed)` by each input; only the `last` frees the run."""
-        arrived = plan.sweep.backward(run, [run], seed, last=last)
+        arrived = plan.sweep.backward(run, [run], seed, done=[run] if last else ())
         return tuple(
             arrived[name] if name in arrived else torch.zeros_like(x)
             for name, x in zip(plan.graph.inputs, inputs, strict=False)

@@ -193,7 +193,7 @@ class LRP(Tiled):
             if node.output in watched:
                 watched[node.output] = R.total(run, context[node.output])
 
-        arrived = sweep.backward(context, [run], Relevance(seed), watch, last=last)
+        arrived = sweep.backward(context, [run], Relevance(seed), watch, [run] if last else ())
         relevance = tuple(
             arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
             for name, x in zip(graph.inputs, inputs, strict=False)
@@ -263,7 +263,7 @@ class LRP(Tiled):
 
     def _sweep(self, graph: Graph) -> Sweep:
         rules = lrp_rules(graph, self.composite, self.settings)
-        return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(rules))
+        return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(graph, rules))
 
 
 def _ledger(plan: Plan) -> dict[str, Account]:

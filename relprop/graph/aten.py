@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from relprop.graph.constants import Constants
+from relprop.graph.folding import NormScale, NormShift
 from relprop.graph.fx_nodes import operator_name
 from relprop.graph.linear import Affine, Convolution, Fixed, Rearrange
 from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
@@ -145,11 +146,6 @@ def _general_convolution(call: AtenCall) -> Node:
     return _convolution(call, d, call["transposed"], _spread(call["padding"], d))
 
 
-def _norm_scale(weight: torch.Tensor | None, var: torch.Tensor, eps: float) -> torch.Tensor:
-    scale = torch.rsqrt(var.double() + eps)
-    return (scale if weight is None else scale * weight).to(var.dtype)
-
-
 @reads("batch_norm", "_native_batch_norm_legit_no_training")
 def _batch_norm(call: AtenCall) -> Node:
     mean, var = call.constant("running_mean"), call.constant("running_var")
@@ -157,19 +153,10 @@ def _batch_norm(call: AtenCall) -> Node:
         raise Unreadable(
             "it has no running statistics, so every example depends on the whole batch"
         )
-    weight, bias, eps = call.constant("weight"), call.constant("bias"), call["eps"]
-
-    def scale(var: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-        return _norm_scale(weight, var, eps).reshape([-1] + [1] * (call.ndim - 2))
-
-    def shift(
-        mean: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        drop = mean * scale.flatten()
-        return -drop if bias is None else bias - drop
-
+    weight, bias = call.constant("weight"), call.constant("bias")
+    scale = NormScale(call["eps"], call.ndim)
     w = call.derive("scale", scale, *([var] if weight is None else [var, weight]))
-    b = call.derive("shift", shift, *([mean, w] if bias is None else [mean, w, bias]))
+    b = call.derive("shift", NormShift(), *([mean, w] if bias is None else [mean, w, bias]))
     return Affine(**call.base, weight=w, bias=b, origin="batch_norm")
 
 

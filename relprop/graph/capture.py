@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.errors import CaptureError
-from relprop.graph.constants import Constants
+from relprop.graph.constants import Constants, Store
 from relprop.graph.node import Graph
 from relprop.graph.outputs import Output
 from relprop.graph.reading import Aliased, read
-from relprop.graph.simplify import simplify
+from relprop.graph.simplify import describe, simplify
 
 
 @dataclass
@@ -37,6 +37,8 @@ class Capture:
     program: ExportedProgram
     modules: tuple[weakref.ref[nn.Module], ...]
     output: Output = None
+    #: Whether the graph was simplified; if not, every module's activations are in it.
+    simplified: bool = True
     #: What `_admits` said of arguments like these before.
     known: dict[Any, bool] = field(default_factory=dict)
 
@@ -66,28 +68,38 @@ _captures = weakref.WeakKeyDictionary()
 
 
 def find_capture(
-    model: nn.Module | ExportedProgram, arguments: Sequence[Any], output: Output = None
+    model: nn.Module | ExportedProgram,
+    arguments: Sequence[Any],
+    output: Output = None,
+    simplified: bool = True,
 ) -> Capture:
     """A capture that serves: one made before, for whatever method, or a new one."""
     known = [c for c in _captures.get(model, []) if c.current(model)]
     serving = [one for one in known if one.serves(model, arguments)]
     for one in serving:
-        if one.output == output:
+        if (one.output, one.simplified) == (output, simplified):
             return one
+    store = known[0].constants.store if known else Store()
     if serving:  # another output of a program that is there already
-        new = _read(serving[0].program, model, serving[0].modules, output)
+        new = _read(serving[0].program, model, serving[0].modules, output, simplified, store)
     else:
-        new = capture(model, arguments, output)
+        new = capture(model, arguments, output, simplified, store)
     _captures[model] = [*known, new]
     return new
 
 
 def capture(
-    model: nn.Module | ExportedProgram, arguments: Sequence[Any], output: Output = None
+    model: nn.Module | ExportedProgram,
+    arguments: Sequence[Any],
+    output: Output = None,
+    simplified: bool = True,
+    store: Store | None = None,
 ) -> Capture:
     """The graph of `model` for `arguments`, the positional arguments of its forward.
 
-    Raises `CaptureError` where `torch.export` refuses the model.
+    Where it is not to be simplified, it has every step of the model as the model makes it. `store`
+    has what other captures of the model derived from its weights. Raises `CaptureError` where
+    `torch.export` refuses the model.
     """
     if isinstance(model, ExportedProgram):
         if not _admits(model, arguments):
@@ -96,12 +108,12 @@ def capture(
                 f"the model was exported for inputs {_describe(examples)} and cannot take "
                 f"others; got {_describe(arguments)}"
             )
-        return _read(model, model, (), output)
+        return _read(model, model, (), output, simplified, store)
     modules = tuple(map(weakref.ref, model.modules()))
     program = _export(model, arguments, [_two_examples(argument) for argument in arguments])
     if not _admits(program, arguments):  # the model treats a batch of one in its own way
         program = _export(model, arguments, arguments)
-    return _read(program, model, modules, output)
+    return _read(program, model, modules, output, simplified, store)
 
 
 def _read(
@@ -109,17 +121,21 @@ def _read(
     model: nn.Module | ExportedProgram,
     modules: tuple[weakref.ref[nn.Module], ...],
     output: Output,
+    simplified: bool,
+    store: Store | None,
 ) -> Capture:
     """The capture of one output of an exported program."""
     try:
-        graph, constants = read(program, model, output)
+        graph, constants = read(program, model, output, store)
     except Aliased:
         # A tensor is overwritten while views of it are alive: let torch take the writes apart.
         with _silent():
             program = program.run_decompositions({})
-        graph, constants = read(program, model, output)
-    simplify(graph, constants)
-    return Capture(graph, constants, program, modules, output)
+        graph, constants = read(program, model, output, store)
+    if simplified:
+        simplify(graph, constants)
+    describe(graph)
+    return Capture(graph, constants, program, modules, output, simplified)
 
 
 @contextmanager

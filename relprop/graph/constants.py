@@ -2,13 +2,14 @@
 
 A weight may change between two explanations: an optimizer step, `load_state_dict`, a new
 `nn.Parameter` in its place. Derived tensors (folded batch norms, `W+`) are therefore cached with a
-stamp of what they were made from, and made again when the stamp differs.
+stamp of what they were made from, and made again when the stamp differs. All graphs of a model
+share what they derive alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +18,18 @@ from torch import Tensor
 from relprop.graph.node import Value
 
 SAMPLES = 64  # elements of a weight that a stamp remembers
+
+
+#: A root's place in the model, or a function and the keys of what it is called with.
+Key = Hashable
+
+
+@dataclass(frozen=True)
+class Root:
+    """A constant that is looked up; `key` tells whether two graphs mean the same one."""
+
+    key: Key
+    look_up: Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,21 +80,40 @@ def _sample(tensor: Tensor) -> Tensor | None:
     return _view(tensor).clone() if tensor.device.type == "cpu" else None
 
 
+@dataclass(frozen=True)
+class Store:
+    """What has been made for a model.
+
+    Attributes:
+        stamps: for every root its last stamp, and how many different ones it has had.
+        made: by key, what was made, and the counts of the roots that it was made from.
+    """
+
+    stamps: dict[Key, tuple[Stamp, int]] = field(default_factory=dict)
+    made: dict[Key, tuple[tuple[int, ...], Tensor]] = field(default_factory=dict)
+
+
 class Constants:
     """Every constant of a graph by name: a *root* is looked up, the rest is made by its recipe."""
 
-    def __init__(self, roots: Mapping[Value, Callable[[], Tensor]]) -> None:
+    def __init__(self, roots: Mapping[Value, Root], store: Store) -> None:
         self.roots = dict(roots)
         self.recipes: dict[Value, Recipe] = {}
-        #: For every root its last stamp, and how many different ones it has had.
-        self.stamps: dict[Value, tuple[Stamp, int]] = {}
-        #: What was made, and the counts of the roots that it was made from.
-        self.made: dict[Any, tuple[tuple[int, ...], Tensor]] = {}
+        self.store = store
+        self._keys: dict[Value, Key] = {value: root.key for value, root in roots.items()}
 
     def add(self, value: Value, make: Callable[..., Tensor], *sources: Value) -> Value:
-        """Name a constant that `make` computes from `sources`; returns the name."""
+        """Name a constant that `make` computes from `sources`; returns the name.
+
+        Functions that compare equal must make the same.
+        """
         self.recipes[value] = Recipe(make, sources)
+        self._keys[value] = (make, *map(self.key, sources))
         return value
+
+    def key(self, value: Value) -> Key:
+        """The same for constants of two graphs that are the same."""
+        return self._keys[value]
 
     def now(self) -> Snapshot:
         """The constants as the model's weights are at this moment."""
@@ -102,7 +134,7 @@ class Snapshot:
                 self._look_up(value)
             else:
                 recipe = self._all.recipes[value]
-                self._make(value, recipe.make, recipe.sources)
+                self._make(value, self._all.key(value), recipe.make, recipe.sources)
         return self._tensors[value]
 
     def versions(self) -> tuple[int, ...]:
@@ -114,24 +146,28 @@ class Snapshot:
 
     def derive(self, value: Value, make: Callable[[Tensor], Tensor]) -> Tensor:
         """`make(constant)`, kept until the constant changes. `make` must be a named function."""
-        key = (value, make)
-        if key not in self._tensors:
-            self._make(key, make, (value,))
-        return self._tensors[key]
+        name = (value, make)
+        if name not in self._tensors:
+            self._make(name, (make, self._all.key(value)), make, (value,))
+        return self._tensors[name]
 
-    def _look_up(self, root: Value) -> None:
-        tensor = self._all.roots[root]().detach()
-        last, count = self._all.stamps.get(root, (None, 0))
+    def _look_up(self, value: Value) -> None:
+        root, stamps = self._all.roots[value], self._all.store.stamps
+        tensor = root.look_up().detach()
+        last, count = stamps.get(root.key, (None, 0))
         if last is None or not last.fits(tensor):
             count += 1
-            self._all.stamps[root] = (Stamp(tensor), count)
-        self._tensors[root], self._counts[root] = tensor, (count,)
+            stamps[root.key] = (Stamp(tensor), count)
+        self._tensors[value], self._counts[value] = tensor, (count,)
 
-    def _make(self, key: Any, make: Callable[..., Tensor], sources: tuple[Value, ...]) -> None:
+    def _make(
+        self, name: Any, key: Key, make: Callable[..., Tensor], sources: tuple[Value, ...]
+    ) -> None:
         tensors = [self[source] for source in sources]
         counts = tuple(count for source in sources for count in self._counts[source])
-        kept = self._all.made.get(key)
+        made = self._all.store.made
+        kept = made.get(key)
         if kept is None or kept[0] != counts:
             kept = (counts, make(*tensors))
-            self._all.made[key] = kept
-        self._counts[key], self._tensors[key] = kept
+            made[key] = kept
+        self._counts[name], self._tensors[name] = kept

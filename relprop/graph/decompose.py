@@ -70,18 +70,31 @@ class Steps:
 
 @reads("softmax", "_softmax", "log_softmax", "_log_softmax")
 def _softmax(call: AtenCall) -> list[Node]:
-    """`exp(x) / sum exp(x)`, or `x - log sum exp(x)`; in float64, where exp has room enough."""
+    """`exp(x) / sum exp(x)`, or `x - log sum exp(x)`; in float64, where exp has room enough.
+
+    Of the scores of classes, which know no bounds, a softmax takes the differences to the largest:
+    a product of exponentials that grow by orders of magnitude would not add up.
+    """
     steps, (x,) = Steps(call), call.operands
-    dim = call["dim"]
+    dim, log = call["dim"], "log" in call.target._schema.name
     wide = steps.rearrange(aten._to_copy.default, x, dtype=torch.float64)
+    if not log and call.ndim == 2 and dim in (1, -1):
+        wide = steps.add(Sum, wide, _largest(steps, wide), alpha=-1.0)
     e = steps.activation("exp", aten.exp.default, wide)
     total = steps.fixed(aten.sum.dim_IntList, e, [dim], True)
-    if "log" in call.target._schema.name:
+    if log:
         y = steps.add(Sum, wide, steps.activation("log", aten.log.default, total), alpha=-1.0)
     else:
         y = steps.add(Product, e, steps.reciprocal(total))
     steps.rearrange(aten._to_copy.default, y, dtype=call.dtype)
     return steps.done()
+
+
+def _largest(steps: Steps, x: Value) -> Value:
+    """The largest of each row of (N, C), shape (N, 1): a max pool with one window."""
+    x = steps.rearrange(aten.unsqueeze.default, x, 1)
+    x = steps.apply(AdaptiveMaxPool, _adaptive_max, x)
+    return steps.rearrange(aten.squeeze.dim, x, 1)
 
 
 @reads("div")

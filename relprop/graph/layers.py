@@ -53,6 +53,7 @@ class LayerFinder:
         for span in self._ends.get(node, ()):
             inside = set(span.calls)
             given = [call for call in span.calls if any(u not in inside for u in call.users)]
+            given = given or [node]  # nobody reads it: what the module computed last
             call = LayerCall(self._entered.pop(id(span)), _values(given, activations))
             self.layers.setdefault(span.path, []).append(call)
 

@@ -7,7 +7,7 @@ the rules need to know of a convolution, a dense layer, a batch norm or an avera
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,9 @@ from relprop.graph.layout import InOrder
 from relprop.graph.node import Call, Node, Run, Value, sum_to
 from relprop.graph.weights import WHOLE, BySign, Take
 from relprop.ops import winograd
+
+#: Elements of a dense layer's weight to make something of at a time; they stay in a core's cache.
+BLOCK = 1 << 19
 
 
 @dataclass(kw_only=True)
@@ -51,6 +54,10 @@ class LinearMap(Node):
         with torch.enable_grad():
             x = s.new_zeros(()).expand(*shape).requires_grad_()
             return torch.autograd.grad(self.apply(run, x, take), x, s)[0]
+
+    def rounds_by_tile(self, run: Run, x: Tensor, take: Take) -> bool:
+        """Whether errors of `W x` are in proportion to large numbers nearby, not to the result."""
+        return False
 
     def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
         """`W x + b`, with any bias of the layer's shape."""
@@ -118,6 +125,9 @@ class Convolution(LinearMap):
         x = self.bordered(x)
         if self._filters(run, x, take, self.transposed):
             return self._filtered(run, x, take, bias, self.transposed)
+        if self._is_pointwise(run, x):
+            weight = self.taken(run, take).flatten(1)
+            return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
         return torch.convolution(
             x,
             self.taken(run, take),
@@ -129,6 +139,19 @@ class Convolution(LinearMap):
             self.output_padding,
             self.groups,
         )
+
+    def _is_pointwise(self, run: Run, x: Tensor) -> bool:
+        """Whether channels-last images meet one matrix at every place: a plain product is faster.
+
+        On the way back, which takes the weight the other way round, torch's convolution is as fast.
+        """
+        if x.dim() != 4 or x.dtype != torch.float32 or x.device.type != "cpu":
+            return False
+        assert self.weight is not None
+        weight = run.constants[self.weight]
+        plain = not self.transposed and self.groups == 1 and not any(self.padding)
+        one = set(self.stride) == {1} and weight.shape[2:] == (1, 1)
+        return plain and one and x.is_contiguous(memory_format=torch.channels_last)
 
     def _filters(self, run: Run, x: Tensor, take: Take, transposed: bool) -> bool:
         """Whether there is a faster way of convolving than torch's."""
@@ -144,6 +167,10 @@ class Convolution(LinearMap):
             groups=self.groups,
             transposed=transposed,
         )
+
+    def rounds_by_tile(self, run: Run, x: Tensor, take: Take) -> bool:
+        """Where it is computed by minimal filtering."""
+        return self._filters(run, self.bordered(x), take, self.transposed)
 
     def _filtered(
         self, run: Run, x: Tensor, take: Take, bias: Tensor | None, transposed: bool
@@ -212,9 +239,12 @@ class Dense(LinearMap):
         return "linear"
 
     def affine(self, run: Run, x: Tensor, take: Take, bias: Tensor | None) -> Tensor:
-        """`W x + b` in one call."""
-        weight = self.taken(run, take)
-        return F.linear(x, weight.t() if self.input_major else weight, bias)
+        """`W x + b`."""
+        parts = [
+            F.linear(x, weight, None if bias is None else bias[outputs])
+            for outputs, weight in self._blocks(run, take)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
@@ -222,8 +252,30 @@ class Dense(LinearMap):
 
     def transpose(self, run: Run, s: Tensor, shape: Sequence[int], take: Take = WHOLE) -> Tensor:
         """`W^T s`."""
-        weight = self.taken(run, take)
-        return F.linear(s, weight if self.input_major else weight.t())
+        blocks = self._blocks(run, take)
+        outputs, weight = next(blocks)
+        r = F.linear(s[..., outputs], weight.t())
+        for outputs, weight in blocks:
+            r += F.linear(s[..., outputs], weight.t())
+        return r
+
+    def _blocks(self, run: Run, take: Take) -> Iterator[tuple[slice, Tensor]]:
+        """What is made of the weight, as (out, in), and which outputs it is for.
+
+        The signed parts of a large weight come a few outputs at a time, so that there is never a
+        copy of it.
+        """
+        assert self.weight is not None
+        whole = run.constants[self.weight]
+        if take is WHOLE or not isinstance(take, BySign) or whole.numel() <= BLOCK:
+            weight = self.taken(run, take)
+            yield slice(None), weight.t() if self.input_major else weight
+            return
+        whole = whole.t() if self.input_major else whole
+        step = max(1, BLOCK // whole.shape[1])
+        for start in range(0, len(whole), step):
+            outputs = slice(start, start + step)
+            yield outputs, take(whole[outputs])
 
 
 @dataclass(kw_only=True)

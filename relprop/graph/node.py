@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Size, Tensor, dtype
@@ -73,6 +73,29 @@ class Node:
         raise NotImplementedError
 
 
+class Values(dict[Value, "Tensor"]):
+    """Activations by name, of which some are computed when they are asked for.
+
+    `again` has the nodes that compute these from other activations. What was computed stays, until
+    `drop` lets it go.
+    """
+
+    def __init__(self, again: Mapping[Value, Node], frame: Run) -> None:
+        self.again, self._frame = again, frame
+
+    def __missing__(self, value: Value) -> Tensor:
+        node = self.again.get(value)
+        if node is None:
+            raise KeyError(value)
+        self[value] = tensor = node.compute(self._frame, *(self[v] for v in node.inputs))
+        return tensor
+
+    def drop(self, value: Value, only_computed: bool) -> None:
+        """Let an activation go; or only if it can be computed again."""
+        if not only_computed or value in self.again:
+            self.pop(value, None)
+
+
 class Run:
     """What one forward sweep knows: values still alive, constants, scalars, shapes and types.
 
@@ -80,14 +103,20 @@ class Run:
     says whether convolutions may round by the tile rather than by the element.
     """
 
-    def __init__(self, constants: Snapshot, winograd: bool = False) -> None:
+    def __init__(
+        self, constants: Snapshot, winograd: bool = False, again: Mapping[Value, Node] | None = None
+    ) -> None:
         self.constants = constants
         self.winograd = winograd
         self.lasting = False
-        self.values: dict[Value, Tensor] = {}
         self.scalars: dict[Value, Any] = {}
+        self.values = Values(again or {}, self._frame())
         self.shapes: dict[Value, Size] = {}
         self.dtypes: dict[Value, dtype] = {}
+
+    def _frame(self) -> Run:
+        """What a node needs to know beside its operands; no way leads back from it to `values`."""
+        return copy.copy(self)
 
     def constant(self, value: Value | None) -> Tensor | None:
         """The tensor of a constant that a node may or may not have."""
@@ -101,10 +130,11 @@ class Run:
 
     def example(self, index: int) -> Run:
         """The run as it would be for one example of the batch alone."""
-        one = Run(self.constants, self.winograd)
-        one.values = {name: t[index : index + 1] for name, t in self.values.items()}
+        one = Run(self.constants, self.winograd, self.values.again)
+        one.values.update({name: t[index : index + 1] for name, t in self.values.items()})
         one.shapes = {name: Size([1, *shape[1:]]) for name, shape in self.shapes.items()}
-        one.dtypes, one.scalars = self.dtypes, self.scalars
+        one.dtypes = self.dtypes
+        one.scalars.update(self.scalars)
         return one
 
     def resolve(self, argument: Any, operands: Sequence[Tensor]) -> Any:
@@ -163,6 +193,11 @@ class Graph:
             if node.output in wanted:
                 wanted.update(node.inputs)
         return wanted
+
+    def ending_at(self, value: Value) -> Graph:
+        """The graph as far as the activation `value`, which becomes its output."""
+        count = next((k + 1 for k, node in enumerate(self.nodes) if node.output == value), 0)
+        return replace(self, output=value, nodes=self.nodes[:count])
 
     def replace(self, names: Mapping[Value, Value]) -> None:
         """Let whoever reads a key of `names` read that key's value instead."""

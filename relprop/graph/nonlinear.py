@@ -9,6 +9,9 @@ from torch import Tensor
 
 from relprop.graph.node import Call, Node, Run
 
+#: Activation functions that take no longer than a copy.
+PIECEWISE_LINEAR = {"relu", "hardtanh", "threshold", "leaky_relu", "abs"}
+
 
 @dataclass(kw_only=True)
 class Activation(Call):

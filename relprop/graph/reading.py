@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_unflatten
 from relprop.errors import CaptureError
 from relprop.graph import fx_nodes
 from relprop.graph.aten import AtenCall, Unreadable
-from relprop.graph.constants import Constants
+from relprop.graph.constants import Constants, Root, Store
 from relprop.graph.decompose import READERS
 from relprop.graph.layers import LayerFinder
 from relprop.graph.node import (
@@ -46,10 +46,16 @@ class Aliased(Exception):
 
 
 def read(
-    program: ExportedProgram, model: nn.Module | ExportedProgram, output: Output = None
+    program: ExportedProgram,
+    model: nn.Module | ExportedProgram,
+    output: Output = None,
+    store: Store | None = None,
 ) -> tuple[Graph, Constants]:
-    """The graph of one output of an exported program, and its constants."""
-    reader = _Reader(program, model)
+    """The graph of one output of an exported program, and its constants.
+
+    `store` has what other graphs of the model derived.
+    """
+    reader = _Reader(program, model, store or Store())
     layers = LayerFinder(program.graph)
     for node in program.graph.nodes:
         if node.op == "call_function":
@@ -59,9 +65,7 @@ def read(
     return reader.finish(output, layers.layers), reader.constants
 
 
-def _roots(
-    program: ExportedProgram, model: nn.Module | ExportedProgram
-) -> dict[Value, Callable[[], Tensor]]:
+def _roots(program: ExportedProgram, model: nn.Module | ExportedProgram) -> dict[Value, Root]:
     """Where to look up each parameter and buffer, in the model as it is at that moment."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -70,11 +74,12 @@ def _roots(
     # Captures are kept as long as their model; they must not be what keeps it.
     reference = weakref.ref(model)
 
-    def root(path: str) -> Callable[[], Tensor]:
+    def root(path: str) -> Root:
         owner, _, name = path.rpartition(".")
         if isinstance(model, nn.Module) and _has(model, owner, name):
-            return lambda: getattr(_alive(reference).get_submodule(owner), name)
-        return lambda: fixed[path]
+            return Root(path, lambda: getattr(_alive(reference).get_submodule(owner), name))
+        tensor = fixed[path]
+        return Root(id(tensor), lambda: tensor)
 
     return {value: root(path) for value, path in names.items()}
 
@@ -106,9 +111,11 @@ class _Item:
 class _Reader:
     """The state of one reading: what each fx node stands for so far."""
 
-    def __init__(self, program: ExportedProgram, model: nn.Module | ExportedProgram) -> None:
+    def __init__(
+        self, program: ExportedProgram, model: nn.Module | ExportedProgram, store: Store
+    ) -> None:
         self.program = program
-        self.constants = Constants(_roots(program, model))
+        self.constants = Constants(_roots(program, model), store)
         self.nodes: list[Node] = []
         self.activations: dict[fx.Node, Value] = {}
         self.placeholders: dict[fx.Node, Constant | Scalar] = {}

@@ -6,11 +6,8 @@ padding is part of the convolution after it, and what no output depends on is go
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import Tensor
-
 from relprop.graph.constants import Constants
+from relprop.graph.folding import ScaledInput, ScaledOutput, ShiftedInput, ShiftedOutput
 from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
@@ -23,6 +20,10 @@ def simplify(graph: Graph, constants: Constants) -> None:
     fold_norm_after(graph, constants)
     fold_norm_before(graph, constants)
     drop_unread(graph)
+
+
+def describe(graph: Graph) -> None:
+    """Note in the graph what the sweeps and the rules want to know of all of it."""
     graph.channels_last = any(map(_convolves_images, graph.nodes))
     graph.nonnegative = nonnegative_values(graph)
 
@@ -138,21 +139,10 @@ def _scale_output(layer: Convolution | Dense, norm: Affine, constants: Constants
     scale, shift = norm.weight, norm.bias
     assert weight is not None and scale is not None and shift is not None
     groups = layer.groups if isinstance(layer, Convolution) and layer.transposed else None
-    out = 1 if isinstance(layer, Dense) and layer.input_major else 0
-
-    def scaled(w: Tensor, g: Tensor) -> Tensor:
-        if groups is not None:  # weight (in, out / groups, ...), one group after the other
-            by_group = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
-            factor = g.reshape(groups, 1, -1, *[1] * (w.dim() - 2))
-            return (by_group * factor).reshape(w.shape)
-        return w * g.flatten().reshape([-1 if d == out else 1 for d in range(w.dim())])
-
-    def shifted(h: Tensor, g: Tensor, b: Tensor | None = None) -> Tensor:
-        return h if b is None else g.flatten() * b + h
-
-    layer.weight = constants.add(f"{norm.output}.folded_weight", _exactly(scaled), weight, scale)
+    make = ScaledOutput(1 if isinstance(layer, Dense) and layer.input_major else 0, groups)
+    layer.weight = constants.add(f"{norm.output}.folded_weight", make, weight, scale)
     sources = [shift, scale] if bias is None else [shift, scale, bias]
-    layer.bias = constants.add(f"{norm.output}.folded_bias", _exactly(shifted), *sources)
+    layer.bias = constants.add(f"{norm.output}.folded_bias", ShiftedOutput(), *sources)
 
 
 def _scale_input(layer: Convolution | Dense, norm: Affine, constants: Constants) -> None:
@@ -161,35 +151,11 @@ def _scale_input(layer: Convolution | Dense, norm: Affine, constants: Constants)
     scale, shift = norm.weight, norm.bias
     assert weight is not None and scale is not None and shift is not None
     groups = layer.groups if isinstance(layer, Convolution) else 1
-    input_major = isinstance(layer, Dense) and layer.input_major
-
-    def along_inputs(w: Tensor, factor: Tensor) -> Tensor:
-        """The factor of each input channel in the weight's shape, group after group."""
-        if input_major:
-            return factor.reshape(-1, 1)
-        rows = factor.reshape(groups, -1).repeat_interleave(w.shape[0] // groups, 0)
-        return rows.reshape(*w.shape[:2], *[1] * (w.dim() - 2))
-
-    def scaled(w: Tensor, g: Tensor) -> Tensor:
-        return w * along_inputs(w, g.flatten())
-
-    def shifted(h: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        gained = w * along_inputs(w, h)
-        gained = gained.sum(0) if input_major else gained.flatten(1).sum(1)
-        return gained if b is None else b + gained
-
-    layer.weight = constants.add(f"{layer.output}.folded_weight", _exactly(scaled), weight, scale)
+    along = (groups, isinstance(layer, Dense) and layer.input_major)
+    name = f"{layer.output}.folded"
+    layer.weight = constants.add(f"{name}_weight", ScaledInput(*along), weight, scale)
     sources = [shift, weight] if bias is None else [shift, weight, bias]
-    layer.bias = constants.add(f"{layer.output}.folded_bias", _exactly(shifted), *sources)
-
-
-def _exactly(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`make`, computed in float64 and rounded once."""
-
-    def made(*tensors: Tensor) -> Tensor:
-        return make(*(tensor.double() for tensor in tensors)).to(tensors[0].dtype)
-
-    return made
+    layer.bias = constants.add(f"{name}_bias", ShiftedInput(*along), *sources)
 
 
 def nonnegative_values(graph: Graph) -> set[Value]:

@@ -7,7 +7,7 @@ as nothing still to come reads it. Of rules, the sweeps know nothing but the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from relprop.graph.constants import Snapshot
 from relprop.graph.layout import channels_last
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
+from relprop.graph.nonlinear import PIECEWISE_LINEAR, Activation
 
 Message = TypeVar("Message")
 Context = TypeVar("Context", contravariant=True)
@@ -59,6 +60,7 @@ class Sweep:
             if node.output in also:
                 kept = self.stand_in.get(node.output, node.output)
                 self._first_use[kept] = min(index, self._first_use.get(kept, index))
+        self._again = {} if keep_all else self._computed_again(also)
         self._dies_forward = self._last_reads()
         self._dies_backward: list[list[Value]] = [[] for _ in graph.nodes]
         for value, index in self._first_use.items():
@@ -75,11 +77,27 @@ class Sweep:
     @property
     def kept(self) -> frozenset[Value]:
         """The activations that are kept from the way through to the way back."""
-        return frozenset(self._first_use)
+        return frozenset(self._first_use) - {*self._again}
 
     def keeping_all(self) -> Sweep:
         """The same sweep, which keeps every activation, in none's stead another."""
         return Sweep(self.graph, self.crossings, keep_all=True, winograd=self.winograd)
+
+    def _computed_again(self, also: Collection[Value]) -> dict[Value, Node]:
+        """The activations to compute a second time rather than keep: simple functions of kept ones.
+
+        Those must be there for as long.
+        """
+        again: dict[Value, Node] = {}
+        for node in self.graph.nodes:
+            if not isinstance(node, Activation) or node.name not in PIECEWISE_LINEAR:
+                continue
+            first, before = (self._first_use.get(v) for v in (node.output, *node.inputs))
+            wanted = first is not None and before is not None and before <= first
+            own = {node.output, *node.inputs}.isdisjoint({*also, *again, self.graph.output})
+            if wanted and own:
+                again[node.output] = node
+        return again
 
     def _last_reads(self) -> list[list[Value]]:
         """For every node, the activations that no later node reads and no rule asked for."""
@@ -89,7 +107,7 @@ class Sweep:
             for value in node.inputs:
                 last[value] = index
         dies: list[list[Value]] = [[] for _ in self.graph.nodes]
-        kept = {*self._first_use, *self.graph.inputs, self.graph.output}
+        kept = {*self._first_use, *self.graph.inputs, self.graph.output} - {*self._again}
         for value, index in last.items():
             if value not in kept:
                 dies[index].append(value)
@@ -97,7 +115,7 @@ class Sweep:
 
     def forward(self, constants: Snapshot, arguments: Mapping[Value, Tensor]) -> Run:
         """Run the graph; the run returned holds the output and what the rules asked for."""
-        run = Run(constants, self.winograd)
+        run = Run(constants, self.winograd, self._again)
         for value, tensor in arguments.items():
             run.values[value] = channels_last(tensor) if self.graph.channels_last else tensor
             run.shapes[value], run.dtypes[value] = tensor.shape, tensor.dtype
@@ -117,17 +135,17 @@ class Sweep:
     def backward(
         self,
         context: Any,
-        runs: Iterable[Run],
+        runs: Sequence[Run],
         message: Message,
         watch: Callable[[Node, Message, Sequence[Message | None]], None] | None = None,
-        last: bool = True,
+        done: Collection[Run] = (),
     ) -> dict[Value, Message]:
         """Send `message` from the output back; returns what reached each input of the graph.
 
-        `watch` is called with every node, the message at its output and those at its inputs. Only
-        the `last` message over a run lets its tensors go.
+        `runs` are those that the rules read; of them those that are `done`, as nothing reads them
+        hereafter, let their tensors go. `watch` is called with every node, the message at its
+        output and those at its inputs.
         """
-        runs = [run for run in runs if not run.lasting]
         waiting: dict[Value, Any] = {self.graph.output: message}
         for index in range(len(self.graph.nodes) - 1, -1, -1):
             node, crossing = self.graph.nodes[index], self.crossings[index]
@@ -144,6 +162,6 @@ class Sweep:
                 del sent
             for value in self._dies_backward[index]:
                 for run in runs:
-                    if last and not self.keep_all and value not in self.graph.inputs:
-                        run.values.pop(value, None)
+                    if not self.keep_all and value not in self.graph.inputs:
+                        run.values.drop(value, only_computed=run.lasting or run not in done)
         return waiting

@@ -16,6 +16,7 @@ from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
 from .convolution import signed_convolution, signed_convolution_backward
 from .dense import signed_linear, signed_linear_backward
+from .kernel_timing import KernelTiming, time_copy, time_kernel
 from .library import load
 from .parts import (
     reveal_cancel,
@@ -35,6 +36,7 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Backends",
+    "KernelTiming",
     "adaptive_max_pool_shapley",
     "adaptive_max_pool_shapley_parts",
     "adaptive_max_pool_winner",
@@ -52,6 +54,8 @@ __all__ = [
     "signed_linear",
     "signed_linear_backward",
     "signed_reveal_cancel",
+    "time_copy",
+    "time_kernel",
     "winograd_convolution",
 ]
 

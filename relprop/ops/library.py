@@ -127,6 +127,11 @@ def load() -> None:
     KERNELS.append(Kernels("cuda", "CUDA", _load("_cuda", no_cuda)))
 
 
+def library_path(name: str) -> Path:
+    """Where a library of kernels lies once it is built: ``_cpu`` or ``_cuda``."""
+    return _FOLDER / f"{name}.abi3.so"
+
+
 def _reference(name: str) -> Callable[..., object]:
     """An operator in plain PyTorch, from whichever module specifies it."""
     module = next(module for module in REFERENCES if hasattr(module, name))
@@ -140,7 +145,7 @@ def _load(name: str, impossible: str | None) -> str | None:
         return "RELPROP_NATIVE=0 is set"
     if impossible is not None:
         return impossible
-    path = _FOLDER / f"{name}.abi3.so"
+    path = library_path(name)
     if not path.exists():
         compiler = {"_cpu": "a C++ compiler", "_cuda": "nvcc"}[name]
         return f"no {path.name}: relprop was installed without {compiler}"

@@ -169,7 +169,7 @@ def test_each_call_of_a_reused_module_is_a_layer() -> None:
         (["relu"], "module 'relu' is called 2 times: ask for one of 'relu@0', 'relu@1'"),
         (["relu@2"], "is called 2 times.*got 'relu@2'"),
         (["never"], "that the model runs.*got 'never'"),
-        (["unread"], "'unread' has 0: ask for a module inside it"),
+        (["unread"], "'unread' has no relevance of its own"),
         ([nn.ReLU()], r"must be a module of the model; ReLU\(\) is not part of it"),
         ("first", "layers must be a list of modules or of their paths; got str"),
         ([3], "a layer must be a module of the model or its path; got int"),

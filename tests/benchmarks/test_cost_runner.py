@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,26 @@ from torch import Tensor, nn
 
 import relprop
 from benchmarks.cost import __main__ as command_line
-from benchmarks.cost import correctness, memory, networks, operator_timing, results, scaling, timing
+from benchmarks.cost import (
+    correctness,
+    kernel_loop,
+    memory,
+    networks,
+    operator_timing,
+    results,
+    rounds,
+    scaling,
+    timing,
+)
 from benchmarks.cost.fresh import Ended, in_fresh_process
+from benchmarks.cost.kernel_loop import KernelLoop
 from benchmarks.cost.memory import Memory
 from benchmarks.cost.methods import BY_NAME, METHODS
 from benchmarks.cost.networks import NETWORKS, Case, Subject
 from benchmarks.cost.operators import OPERATORS
 from benchmarks.cost.peers import Peer
-from benchmarks.cost.tables import Footnotes, memory_table, methods_table
+from benchmarks.cost.rounds import Budget
+from benchmarks.cost.tables import Footnotes, memory_table, methods_table, operators_table, table
 from relprop.ops import reference
 
 OURS = "LRP epsilon"
@@ -62,21 +76,59 @@ def failing_later(_: nn.Module) -> Any:
 
 
 def timed(subject: Subject, *peers: Peer) -> dict[str, Any]:
-    entries = timing.run(subject, [BY_NAME[OURS], *peers], 0, 3, silent)
+    entries = rounds.run(subject, [BY_NAME[OURS], *peers], Budget(math.inf, 3), silent)
     return timing.Timing(Case("toy").as_dict(), entries, {OURS: 0.001}).as_dict()
 
 
 def test_all_take_part_in_every_round(subject: Subject) -> None:
     peer = Peer("theirs", "package", OURS, BY_NAME[OURS].prepare)
-    entries = {e.name: e for e in timing.run(subject, [BY_NAME[OURS], peer], 0, 4, silent)}
-    assert list(entries) == [timing.GRADIENT, OURS, "theirs"]
+    entries = {
+        e.name: e for e in rounds.run(subject, [BY_NAME[OURS], peer], Budget(math.inf, 4), silent)
+    }
+    assert list(entries) == [rounds.GRADIENT, OURS, "theirs"]
     assert [len(e.seconds) for e in entries.values()] == [4, 4, 4]
     assert entries["theirs"].deviation == 0 and entries[OURS].deviation is None
 
 
-def test_there_are_five_rounds_at_least_however_little_time_there_is(subject: Subject) -> None:
-    (entry,) = timing.run(subject, [], 0, 0, silent)
-    assert len(entry.seconds) == 5
+def test_there_is_a_round_however_little_time_there_is(subject: Subject) -> None:
+    (unit, ours) = rounds.run(subject, [BY_NAME[OURS]], Budget(0), silent)
+    assert len(unit.seconds) == len(ours.seconds) == 1
+
+
+def test_peers_for_which_there_is_no_time_are_not_run_and_said_to_be(subject: Subject) -> None:
+    forecast = Peer("forecast", "package", OURS, failing)
+    known = Peer("known", "package", OURS, BY_NAME[OURS].prepare)
+    budget = Budget(60, 2, expected={"forecast": 100.0, "known": 0.1, OURS: 100.0})
+    found = rounds.run(subject, [BY_NAME[OURS], forecast, known], budget, silent)
+    entries = {entry.name: entry for entry in found}
+    assert list(entries) == [rounds.GRADIENT, OURS, "forecast", "known"]
+    said = "not run: a call was forecast to take 100.0 s or more, and the case may take 60 s in all"
+    assert entries["forecast"].failure == said and not entries["forecast"].seconds
+    assert len(entries[OURS].seconds) == len(entries["known"].seconds) == 2
+    case = timing.Timing(Case("toy").as_dict(), found, {OURS: 0.001}).as_dict()
+    assert "forecast not run [^" in "\n".join(methods_table(case, Footnotes()))
+
+
+def test_a_peer_of_which_nothing_is_known_is_not_run_once_time_is_up(subject: Subject) -> None:
+    peer = Peer("theirs", "package", OURS, failing)
+    *ours, theirs = rounds.run(subject, [BY_NAME[OURS], peer], Budget(0), silent)
+    assert all(len(entry.seconds) == 1 for entry in ours)
+    assert theirs.failure.startswith("not run: ")
+
+
+def test_slow_gradients_leave_no_time_for_calls_that_are_not_timed(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def counted(_: nn.Module) -> Any:
+        return lambda x, target: (calls.append(1), x)[1]
+
+    for least, count in ((0.0, 1 + 3), (math.inf, 1 + 2 * 3)):  # 1 on a tiny crop
+        calls.clear()
+        monkeypatch.setattr(rounds, "LONG", least)
+        rounds.run(subject, [Peer(OURS, "", OURS, counted)], Budget(math.inf, 3), silent)
+        assert len(calls) == count
 
 
 @pytest.mark.parametrize(
@@ -177,7 +229,7 @@ def test_memory_counts_what_is_taken_and_given_back(monkeypatch: pytest.MonkeyPa
 def test_a_killed_process_is_a_row_of_the_table() -> None:
     case = Case("toy").as_dict()
     found = [
-        Memory(case, timing.GRADIENT, timing.GRADIENT, rise=2**20),
+        Memory(case, rounds.GRADIENT, rounds.GRADIENT, rise=2**20),
         Memory(case, OURS, OURS, rise=2**21),
         Memory(case, "theirs", OURS, failure="killed by the system"),
     ]
@@ -199,18 +251,36 @@ def test_an_exponent_takes_two_sizes() -> None:
 
 
 def test_what_would_not_fit_is_left_out_and_said() -> None:
-    forecast = scaling.Forecast()
-    small, large = Case("toy", 1, 100), Case("toy", 1, 1000)
-    forecast.learn(small, Memory(small.as_dict(), OURS, OURS, rise=2**30))
-    assert not forecast.obstacle(large, OURS, 200 * 2**30)
-    assert not forecast.obstacle(large, "another", 2**30)
-    said = forecast.obstacle(large, OURS, 50 * 2**30)
-    assert said == "left out: it would take about 100.0 GiB, and 50.0 GiB are available"
+    outlook = scaling.Outlook()
+    small, large = Case("toy", 1, 100, 1), Case("toy", 1, 1000, 1)
+    rise = Memory(small.as_dict(), OURS, OURS, rise=2**27)
+    entry = rounds.Entry(OURS, OURS, [0.1, 0.5, 0.2])
+    timed = timing.Timing(small.as_dict(), [entry]).as_dict()
+    outlook.learn({"timing": timed, "memory": [rise.as_dict()]})
+    assert not outlook.obstacle(large, OURS, 20 * 2**30)
+    assert not outlook.obstacle(large, "another", 2**30)
+    said = outlook.obstacle(large, OURS, 10 * 2**30)
+    assert said == (
+        "not run: it was forecast to take 12.5 GiB, where 10.0 GiB are available and 16 allowed"
+    )
+    assert outlook.obstacle(Case("toy", 2, 1000, 2), OURS, 100 * 2**30)
+    assert not outlook.too_long(large, [OURS, "another"], 41)
+    said = outlook.too_long(large, [OURS], 39)
+    assert said == ("not run: its explanations were forecast to take 40 s, where 39 s are allowed")
+
+
+def test_a_case_for_which_there_is_no_time_has_neither_time_nor_memory() -> None:
+    outlook = scaling.Outlook()
+    outlook.time.learn(Case("toy", 1, 100, 2), OURS, 1.0)
+    scale = scaling.Scale((), (OURS,), seconds=10)
+    found = scaling.measure(Case("toy", 1, 1000, 2), scale, outlook, silent)
+    assert found["timing"]["failure"].startswith("not run: its explanations were forecast")
+    assert [one["failure"] for one in found["memory"]] == [found["timing"]["failure"]] * 2
 
 
 def scaled(pixels: int) -> dict[str, Any]:
     case = Case("toy", 1, pixels, 1).as_dict()
-    entries = [timing.Entry(timing.GRADIENT, timing.GRADIENT, [pixels**2 / 1e6])]
+    entries = [rounds.Entry(rounds.GRADIENT, rounds.GRADIENT, [pixels**2 / 1e6])]
     rise = Memory(case, OURS, OURS, rise=pixels**3)
     lost = Memory(case, "DeepLIFT Rescale", "DeepLIFT Rescale", failure="left out: too large")
     return {
@@ -243,3 +313,24 @@ def test_an_operator_is_timed_against_its_reference_and_its_limit(
     )
     assert list(found.failures) == ["compiled"]
     assert found.times_of_limit("limit") == 1.0
+    assert found.alone is None or len(found.alone.seconds) == len(found.alone.limit) == 2
+
+
+def test_the_operators_table_shows_the_loop_in_cpp_where_a_kernel_serves() -> None:
+    seconds = {who: [0.004] for who in ("limit", "relprop", "reference", "compiled")}
+    alone = KernelLoop(seconds=(0.002, 0.004, 0.006), limit=(0.003,), work=0.1, unit="GB/s")
+    found = operator_timing.OperatorTiming("rescale", "native", "copy", 1.25, 100, seconds)
+    rows = [asdict(replace(found, alone=one)) for one in (alone, None)]
+    page = operators_table(json.loads(json.dumps(rows)), Footnotes())
+    assert page[2].endswith("| 1.0 | 1.0 | 4.000 | 25.0 GB/s | 75% |")
+    assert page[3].endswith("| 1.0 | 1.0 | - | - | - |")
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    assert table(("layer", "ms"), [("|W| back", "1")])[-1] == r"| \|W\| back | 1 |"
+
+
+def test_operations_of_a_convolution_are_those_of_its_sums() -> None:
+    x, weight = torch.zeros(2, 5, 9, 10), torch.zeros(7, 5, 3, 3)
+    z = torch.nn.functional.conv2d(x, weight, padding=1)
+    assert kernel_loop.operations((x, weight), (z,)) == 2 * (2 * 7 * 9 * 10) * (5 * 3 * 3)

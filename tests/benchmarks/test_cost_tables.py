@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import product
 
 import pytest
 import torch
@@ -39,19 +40,38 @@ def test_a_goal_is_no_stricter_than_the_calls_allow(method: object) -> None:
     assert (calls.forward + calls.backward) / 2 <= method.goal.time
 
 
-def test_what_is_measured_in_minutes_is_a_part_of_everything() -> None:
-    assert set(QUICK.cases()) <= set(FULL.cases()) and set(FULL.networks) == set(NETWORKS)
-    assert QUICK.seconds < FULL.seconds
-    assert set(scaling.FULL.methods) <= set(BY_NAME) and set(scaling.FULL.networks) <= set(NETWORKS)
+@pytest.mark.parametrize("part", FULL)
+def test_what_is_measured_in_minutes_is_a_part_of_everything(part: str) -> None:
+    assert set(QUICK[part].cases()) <= set(FULL[part].cases())
+    assert set(FULL[part].networks) == set(NETWORKS)
+    assert QUICK[part].seconds <= FULL[part].seconds
+
+
+def test_methods_are_timed_on_all_networks_batches_and_sides() -> None:
+    cases = {(c.network, c.batch, c.pixels) for c in FULL["methods"].cases()}
+    assert cases == set(product(NETWORKS, (1, 8), (224, 512)))
+
+
+@pytest.mark.parametrize("scale", [scaling.QUICK, scaling.FULL])
+def test_growth_is_measured_along_pixels_batches_and_threads(scale: scaling.Scale) -> None:
+    assert set(scale.methods) <= set(BY_NAME) and set(scale.networks) <= set(NETWORKS)
+    cases = list(scale.cases())
+    assert len(set(cases)) == len(cases)
+    for network in scale.networks:
+        own = [case for case in cases if case.network == network]
+        side = min(case.pixels for case in own)
+        assert all(0.05 <= case.megapixels < 8.1 and case.batch <= 32 for case in own)
+        assert len({case.batch for case in own if case.pixels == side}) >= 2
+        for threads in (1, 2):
+            alone = [c.pixels for c in own if c.batch == 1 and c.threads == threads]
+            assert len(alone) >= 2 and alone == sorted(alone)
+
+
+def test_growth_reaches_eight_megapixels() -> None:
+    largest = {}
     for case in scaling.FULL.cases():
-        assert 0.05 <= case.megapixels < 8.1 and case.batch <= 32
-
-
-def test_all_batches_and_sides_have_all_numbers_of_threads() -> None:
-    cases = {(c.network, c.batch, c.pixels, c.threads) for c in scaling.FULL.cases()}
-    once = {(n, b, p) for n, b, p, _ in cases}
-    assert cases == {(n, b, p, t) for n, b, p in once for t in (1, 2)}
-    assert {b for _, b, p in once if p == 224} == {1, 2, 4, 8, 16, 32}
+        largest[case.network] = max(case.megapixels, largest.get(case.network, 0))
+    assert largest == dict.fromkeys(scaling.FULL.networks, pytest.approx(7.93, abs=0.01))
 
 
 @pytest.mark.parametrize("row", OPERATORS, ids=str)

@@ -87,3 +87,26 @@ def test_derived_weights_are_made_once() -> None:
     constants = find_capture(model, [X]).constants
     name = find_capture(model, [X]).graph.nodes[0].weight
     assert constants.now().derive(name, POSITIVE) is constants.now().derive(name, POSITIVE)
+
+
+class TwoWays(nn.Module):
+    """Takes another way, and so another graph, where images are small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.body(x)
+        return (y if x.shape[-1] > 8 else 2 * y).mean((2, 3))
+
+
+def test_graphs_of_one_model_share_what_they_derive() -> None:
+    model = TwoWays().double().eval()
+    lrp = relprop.LRP(model, composite="epsilon_plus")
+    for size in (12, 6):
+        lrp.attribute(torch.randn(2, 3, size, size).double(), target=0)
+    first, second = (plan.capture for plan in lrp._plans)
+    folded = [capture.graph.nodes[0].weight for capture in (first, second)]
+    assert first.constants is not second.constants
+    assert first.constants.now()[folded[0]] is second.constants.now()[folded[1]]

@@ -111,6 +111,16 @@ def test_a_sum_of_exponentials_may_fall_far_below_the_baselines(exponential: str
     assert error.max() < (1e-9 if exponential == "rescale" else 1e-13)
 
 
+@pytest.mark.parametrize("size", [30.0, 3000.0])
+def test_a_softmax_of_scores_of_any_size_adds_up(size: float) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Softmax(-1)).double()
+    x, x0 = size * torch.randn(8, 4).double(), size * torch.randn(8, 4).double()
+    relevance = relprop.DeepLift(model).attribute(x, x0, target=1)
+    with torch.no_grad():
+        difference = (model(x) - model(x0))[:, 1]
+    torch.testing.assert_close(relevance.sum(1), difference, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("name", ["softmax", "log-softmax"])
 @pytest.mark.parametrize("method", [relprop.DeepLift, relprop.Gradient])
 def test_what_is_computed_in_double_precision_goes_on_in_the_models_own(

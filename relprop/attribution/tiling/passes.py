@@ -77,7 +77,8 @@ class TiledPass:
         for seed in seeds:
             context = self.method.context(self.head.graph, self.head, runs)
             start = self.method.start(seed)
-            arrived = self.head.backward(context, runs, start, last=seed is seeds[-1])
+            done = runs if seed is seeds[-1] else ()
+            arrived = self.head.backward(context, runs, start, done=done)
             messages.append(arrived.pop(self.body.cut, None))
             found.append({v: self.method.arrived(m, runs, v) for v, m in arrived.items()})
         for run in runs:
@@ -110,7 +111,8 @@ class TiledPass:
         for i, (m, sums) in enumerate(parts):
             whole = method.each(m, lambda t: surrounded(t, start, shape))
             context = method.context(tile.graph, sweep, runs)
-            arrived = sweep.backward(context, runs, whole, last=i == len(parts) - 1)
+            done = runs if i == len(parts) - 1 else ()
+            arrived = sweep.backward(context, runs, whole, done=done)
             for value, message in arrived.items():
                 here = _box(sums[value], tile.boxes[value])
                 here += method.arrived(message, runs, value)

@@ -5,6 +5,7 @@ from relprop.rules.lrp.epsilon import Epsilon
 from relprop.rules.lrp.input_layers import Flat, WSquare, ZBox
 from relprop.rules.lrp.pools import ProportionalPool, Shared
 from relprop.rules.lrp.presets import COMPOSITES
+from relprop.rules.lrp.reweighted import Reweighted
 from relprop.rules.lrp.selectors import depth, first, last
 from relprop.rules.lrp.signed import AlphaBeta, Gamma, ZPlus
 from relprop.rules.lrp.stabilizer import Stabilizer
@@ -23,6 +24,7 @@ __all__ = [
     "Pass",
     "Proportional",
     "ProportionalPool",
+    "Reweighted",
     "Shared",
     "Stabilizer",
     "WSquare",

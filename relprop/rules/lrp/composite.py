@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relprop.errors import InvalidInputError, InvalidTypeError
-from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Convolution, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
@@ -23,7 +23,7 @@ from relprop.rules.lrp.input_layers import ZBox
 from relprop.rules.lrp.pools import AsTold
 from relprop.rules.lrp.selectors import KINDS, NodeTypes, Places, Selector, as_selector
 from relprop.rules.lrp.structure import StructureRule
-from relprop.rules.lrp.weighted import LinearRule, Settings
+from relprop.rules.lrp.weighted import LinearRule, Settings, WeightedRule
 from relprop.rules.support import Rule
 
 AnyRule = LinearRule | StructureRule
@@ -164,13 +164,17 @@ def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
     return found
 
 
-def bounds_ratios(rules: Sequence[Rule | None]) -> bool:
-    """Whether a denominator holds all that its relevance came from, so that no ratio is too large.
+def bounds_ratios(graph: Graph, rules: Sequence[Rule | None]) -> bool:
+    """Whether no convolution's output, minus its bias, is a denominator of its relevance.
 
     Without its bias, a neuron may have a denominator of 0, and relevance. Rounded by the tile, 0 is
     a small number, and what is divided by it large enough to be seen all over the tile.
     """
-    return all(getattr(rule, "bias", "absorb") == "absorb" for rule in rules)
+    return all(
+        rule.bias == "absorb" or (rule.bias == "ignore" and rule.sums_by_itself)
+        for node, rule in zip(graph.nodes, rules, strict=True)
+        if isinstance(node, Convolution) and isinstance(rule, WeightedRule)
+    )
 
 
 def _is_relu(node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ class ZBox(WeightedRule):
     tensors that broadcast to x, such as (C, 1, 1) for bounds by channel; None for those that `LRP`
     was told.
     """
+
+    sums_by_itself: ClassVar[bool] = True
 
     low: Bound | None = None
     high: Bound | None = None
@@ -71,6 +73,7 @@ class ZBox(WeightedRule):
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """3F + 2B."""
+        context = self.rounding(context)
         run, x = context.run, context[node.inputs[0]]
         low = torch.as_tensor(self.low, dtype=x.dtype, device=x.device)
         high = torch.as_tensor(self.high, dtype=x.dtype, device=x.device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from torch import Tensor
 from relprop.errors import InvalidInputError
 from relprop.graph.linear import LinearMap
 from relprop.graph.node import Node, Value
-from relprop.graph.weights import NEGATIVE, POSITIVE, BySign
+from relprop.graph.nonlinear import Activation
+from relprop.graph.weights import MAGNITUDE, NEGATIVE, POSITIVE, BySign
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.weighted import WeightedRule
 
@@ -36,13 +38,14 @@ class _Contributions:
         return self.context[self.node.inputs[0]]
 
     @property
-    def _signed(self) -> bool:
+    def signed(self) -> bool:
+        """Whether x may be negative."""
         return self.node.inputs[0] not in self.context.nonnegative
 
     def forward(self, b: Tensor | None) -> Tensor:
         """The sum for every neuron, with a bias."""
         node, run, x = self.node, self.context.run, self._x
-        if not self._signed:
+        if not self.signed:
             return node.affine(run, x, self.u, b)
         z = node.affine(run, x.clamp(min=0), self.u, b)
         return z.add_(node.apply(run, x.clamp(max=0), self.v))
@@ -51,9 +54,30 @@ class _Contributions:
         """The multiplier `c_i` of `x_i`: `u(W)^T s`, or `v(W)^T s` where x_i < 0."""
         node, run, x = self.node, self.context.run, self._x
         c = node.transpose(run, s, x.shape, self.u)
-        if not self._signed:
+        if not self.signed:
             return c
         return torch.where(x < 0, node.transpose(run, s, x.shape, self.v), c)
+
+
+def _magnitude(node: LinearMap, context: LrpContext, b: Tensor | None) -> Tensor:
+    """`sum_i |z_ij| + |b_j| = |W| |x| + |b|`, which is `z+ - z-`."""
+    value = node.inputs[0]
+    x = context[value] if value in context.nonnegative else context[value].abs()
+    a = node.affine(context.run, x, MAGNITUDE, None if b is None else b.abs())
+    if node.rounds_by_tile(context.run, x, MAGNITUDE):
+        torch.maximum(a, context[node.output].abs(), out=a)  # so it is before it is rounded
+    return a
+
+
+def _only_above_zero(R: Relevance) -> bool:
+    """Whether relevance arrives where `z_j > 0` alone: below a function that is 0 elsewhere."""
+    if R.amount is not None or R.activation is None:
+        return False
+    return _is_off_below_zero(R.activation)
+
+
+def _is_off_below_zero(f: Activation) -> bool:
+    return f.name == "relu" or (f.name == "hardtanh" and f.parameters[0] == 0)
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,8 @@ class AlphaBeta(WeightedRule):
     Raises:
         InvalidInputError: beta is negative, or alpha - beta is not 1.
     """
+
+    sums_by_itself: ClassVar[bool] = True
 
     alpha: float = 2.0
     beta: float = 1.0
@@ -88,11 +114,23 @@ class AlphaBeta(WeightedRule):
         return (node.inputs[0], node.output)
 
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
-        """3F + 2B for x known to be >= 0, with beta = 0 2F + 1B; else twice as many."""
-        found = self._side(node, context, R, self.alpha, (POSITIVE, NEGATIVE))
-        if self.beta != 0:
-            found = found + self._side(node, context, R, -self.beta, (NEGATIVE, POSITIVE))
-        return (found,)
+        """3F + 2B for x known to be >= 0, with beta = 0 2F + 1B; else twice as many.
+
+        Below a ReLU signed x take one F less.
+        """
+        sides, signs = (self.alpha, -self.beta), ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
+        if self.beta == 0:
+            return (self._side(node, context, R, self.alpha, signs[0]),)
+        if self.settles(context):
+            above, below = (
+                self._side(node, context, R, factor, parts)
+                for factor, parts in zip(sides, signs, strict=True)
+            )
+            return (above + below,)
+        above, below = (self._side(node, context, R, 1, parts) for parts in signs)
+        assert above.multiplier is not None and below.multiplier is not None
+        # alpha c+ - beta c-, in one pass
+        return (Relevance(torch.lerp(below.multiplier, above.multiplier, self.alpha)),)
 
     def _side(
         self,
@@ -104,17 +142,24 @@ class AlphaBeta(WeightedRule):
     ) -> Relevance:
         """`factor * sum_j z±_ij R_j / stab(z±_j)`, by the parts of W that meet x+ and x-."""
         own, other = parts
-        if own is NEGATIVE:
-            context = context.exactly()  # z- may be as small as what a tile rounds
+        # z- may be as small as what a tile rounds
+        context = context.exactly() if own is NEGATIVE else self.rounding(context)
         contributions = _Contributions(node, context, own, other)
         b = self.bias_of(node, context)
+        if own is POSITIVE and contributions.signed and self._adds_up(node, R):
+            z = _magnitude(node, context, b).add_(context[node.output]).mul_(0.5)
+        else:
+            z = contributions.forward(None if b is None else own(b))
+            if node.rounds_by_tile(context.run, context[node.inputs[0]], own):
+                # as z+ = z - z- is, before it is rounded
+                torch.maximum(z, context[node.output], out=z)
         b = None if b is None else own(b)
-        z = contributions.forward(b)
-        if context.run.winograd:
-            # as z+ = z - z- is, before it is rounded
-            torch.maximum(z, context[node.output], out=z)
         s = self.ratio(node, context, R, denominator=z, factor=factor)
         return Relevance(contributions.transpose(s), self.leftover(node, context, s, z, b))
+
+    def _adds_up(self, node: LinearMap, R: Relevance) -> bool:
+        """Whether z+, half of z and its magnitude, loses nothing: where z > 0, with b in both."""
+        return _only_above_zero(R) and (node.bias is None or self.bias != "ignore")
 
 
 @dataclass(frozen=True)
@@ -165,30 +210,26 @@ class Gamma(WeightedRule):
     def backward(self, node: LinearMap, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """2F + 1B for x >= 0 and a ReLU above that the bias is no part of, else 2F + 2B.
 
-        Twice that for signed x.
+        For signed x, twice as many ways back.
         """
         z, b = context[node.output], self.bias_of(node, context)
         left_out = context.run.constant(node.bias) if b is None else None
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())
-        z_p = _Contributions(node, context, POSITIVE, NEGATIVE).forward(
-            None if b is None else POSITIVE(b)
-        )
-        up = z >= 0
-        if context.run.winograd:
-            z_p = torch.maximum(z_p.clamp_(min=0), z)  # as z+ is, before it is rounded
-        z_n = z - z_p  # Exact enough: read only where z < 0, so that both terms are negative.
-        d = z + self.gamma * torch.where(up, z_p, z_n)
+        # z+ = (z + a) / 2, and z- = (z - a) / 2
+        a, half = _magnitude(node, context, b), self.gamma / 2
+        d = torch.add(z, a.copysign_(z).add_(z), alpha=half)
         s = self.ratio(node, context, R, denominator=d)
         larger, smaller = BySign(1 + self.gamma, 1), BySign(1, 1 + self.gamma)
-        c = _Contributions(node, context, larger, smaller).transpose(torch.where(up, s, 0))
-        # No relevance arrives below a ReLU that is off, unless it arrives in amounts; and one that
-        # is on has z >= 0, unless z is without the bias.
-        under_relu = R.activation is not None and R.activation.name == "relu"
-        if left_out is not None or R.amount is not None or not under_relu:
-            c = c + _Contributions(node, context, smaller, larger).transpose(torch.where(up, 0, s))
+        above = _Contributions(node, context, larger, smaller)
+        below = _Contributions(node, context, smaller, larger)
+        if left_out is None and _only_above_zero(R):
+            c = above.transpose(s)
+        else:
+            s_above = torch.where(z.signbit(), 0, s)
+            c = above.transpose(s_above) + below.transpose(s - s_above)
         if b is not None and self.settles(context):
             b = torch.where(
-                up, node.broadcast(larger(b), z.dim()), node.broadcast(smaller(b), z.dim())
+                z.signbit(), node.broadcast(smaller(b), z.dim()), node.broadcast(larger(b), z.dim())
             )
         return (Relevance(c, self.leftover(node, context, s, d, b)),)

@@ -95,6 +95,9 @@ class WeightedRule(LinearRule):
         bias: the bias policy, one of `BIAS_POLICIES`.
     """
 
+    #: Whether its denominators are sums of its own, and not the layer's output.
+    sums_by_itself: ClassVar[bool] = False
+
     stabilizer: float | Stabilizer | None = None
     bias: str | None = None
 
@@ -129,6 +132,13 @@ class WeightedRule(LinearRule):
     def bias_of(self, node: LinearMap, context: LrpContext) -> Tensor | None:
         """The bias in the denominator, if there is one and the policy leaves it there."""
         return None if self.bias == "ignore" else context.run.constant(node.bias)
+
+    def rounding(self, context: LrpContext) -> LrpContext:
+        """The context for the rule's own products.
+
+        Without a bias, denominators may be 0, which must not be rounded by what is beside them.
+        """
+        return context if self.bias == "absorb" else context.exactly()
 
     def ratio(
         self,
