@@ -47,6 +47,9 @@ BATCH: Option = click.option("--batch", multiple=True, type=click.IntRange(min=1
 ROUNDS: Option = click.option(
     "--rounds", type=click.IntRange(min=1), help="So many, in place of what time allows."
 )
+SECONDS: Option = click.option(
+    "--seconds", type=click.FloatRange(min=0), help="A case may take so long, peers left out first."
+)
 PEERS: Option = click.option(
     "--peers/--no-peers", default=True, show_default=True, help="Whether others take part."
 )
@@ -105,13 +108,16 @@ def _progress(steps: int) -> Iterator[Progress]:
         yield Progress(line)
 
 
-def _extent(part: str, full: bool, chosen: Any, batch: Any, pixels: Any) -> Extent:
+def _extent(
+    part: str, full: bool, chosen: Any, batch: Any, pixels: Any, seconds: float | None
+) -> Extent:
     extent = (networks.FULL if full else networks.QUICK)[part]
     return replace(
         extent,
         networks=chosen or extent.networks,
         batches=batch or extent.batches,
         pixels=pixels or extent.pixels,
+        seconds=extent.seconds if seconds is None else seconds,
     )
 
 
@@ -132,13 +138,13 @@ def _write(part: str, measured: list[dict[str, Any]], output: Path) -> None:
 
 
 @program.command()
-@_with(FULL, NETWORK, METHOD, PIXELS, BATCH, ROUNDS, PEERS, CHECK, FOLDER)
+@_with(FULL, NETWORK, METHOD, PIXELS, BATCH, ROUNDS, SECONDS, PEERS, CHECK, FOLDER)
 def methods(
     full: bool, chosen: Any, names: Any, pixels: Any, batch: Any, rounds: int | None,
-    peers: bool, check: bool, output: Path,
+    seconds: float | None, peers: bool, check: bool, output: Path,
 ) -> None:  # fmt: skip
     """Time of ours, of the peers and of the gradient, in turns."""
-    extent = _extent("methods", full, chosen, batch, pixels)
+    extent = _extent("methods", full, chosen, batch, pixels, seconds)
     cases, measured, forecast = list(extent.cases()), [], Forecast()
     with _progress(len(cases) + check) as progress:
         _require_right(check, extent.networks, names, progress)
@@ -186,12 +192,13 @@ def many_command(
 
 
 @program.command("memory")
-@_with(FULL, NETWORK, METHOD, PIXELS, BATCH, PEERS, FOLDER)
+@_with(FULL, NETWORK, METHOD, PIXELS, BATCH, SECONDS, PEERS, FOLDER)
 def memory_command(
-    full: bool, chosen: Any, names: Any, pixels: Any, batch: Any, peers: bool, output: Path
-) -> None:
+    full: bool, chosen: Any, names: Any, pixels: Any, batch: Any, seconds: float | None,
+    peers: bool, output: Path,
+) -> None:  # fmt: skip
     """Peak memory of the same, each in a process of its own."""
-    extent = _extent("memory", full, chosen, batch, pixels)
+    extent = _extent("memory", full, chosen, batch, pixels, seconds)
     cases, measured, forecast = list(extent.cases()), [], Forecast()
     with _progress(len(cases)) as progress:
         for case in cases:
