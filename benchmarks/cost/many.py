@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import relprop
@@ -34,7 +35,7 @@ class Task:
         network: a name in `NETWORKS`. method: one of ours.
         examples: pictures. targets: of each of them. baselines: for all of them; 0 for the method's
             own way.
-        budget: bytes for activations of baselines that are held at once.
+        budget: bytes that explaining may take, where there are baselines.
     """
 
     network: str
@@ -42,7 +43,7 @@ class Task:
     examples: int = 1
     targets: int = 1
     baselines: int = 0
-    budget: int = 2**26
+    budget: int = 2**30
 
     def __str__(self) -> str:
         compared = f" against {self.baselines} baselines" if self.baselines else ""
@@ -85,15 +86,14 @@ class Found:
         task: its fields.
         entries: as of a case of `timing`.
         swept: examples that went forward through the first convolution, by name.
-        peaks: bytes that ours take at their peak, with baselines swept "together", as many as the
-            budget allows, and "apart", one after the other.
+        peak: bytes that ours take at their peak, where there is a budget.
         failure: why nothing was measured, if so.
     """
 
     task: dict[str, Any]
     entries: list[Entry] = field(default_factory=list)
     swept: dict[str, int] = field(default_factory=dict)
-    peaks: dict[str, int] = field(default_factory=dict)
+    peak: int = 0
     failure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -167,7 +167,8 @@ class FirstLayer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         forward = torch.ops.aten.convolution.default, torch.ops.relprop.winograd_convolution.default
-        if func in forward and args[0].shape[1] == self.channels:
+        real = func in forward and not isinstance(args[0], FakeTensor)
+        if real and args[0].shape[1] == self.channels:
             self.examples += len(args[0])
         return func(*args, **(kwargs or {}))
 
@@ -214,11 +215,9 @@ def measure(task: Task, budget: Budget, with_peers: bool, say: Say) -> dict[str,
     """Time, sweeps, and against baselines the peak of memory."""
     try:
         found: dict[str, Any] = in_fresh_process(time_task, task, budget, with_peers, say=say)
-        budgets = {"together": task.budget, "apart": 1} if task.baselines else {}
-        for way, held in budgets.items():
-            say(f"memory, baselines {way}")
-            limited = replace(task, budget=held)
-            found["peaks"][way] = in_fresh_process(peak, limited, environment=ENVIRONMENT)
+        if task.baselines:
+            say("memory")
+            found["peak"] = in_fresh_process(peak, task, environment=ENVIRONMENT)
     except Ended as ended:
         return Found(asdict(task), failure=str(ended)).as_dict()
     return found

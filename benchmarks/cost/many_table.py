@@ -24,7 +24,7 @@ def many_table(measured: Iterable[dict[str, Any]], notes: Footnotes) -> list[str
     """A row for each task."""
     header = (
         *("task", "G", "goal", "sweeps forward", "times as fast as the fastest peer"),
-        *("peers, G", "their sweeps", "MiB at the peak", "of it for the baselines", "budget, MiB"),
+        *("peers, G", "their sweeps", "MiB at the peak", "memory_budget, MiB"),
     )
     return table(header, [_row(one, notes) for one in measured])
 
@@ -34,7 +34,7 @@ def _row(one: dict[str, Any], notes: Footnotes) -> list[str]:
     entries = {entry["name"]: entry for entry in one["entries"]}
     ours = entries.get(task.method, {"name": task.method, "failure": one["failure"]})
     if ours["failure"]:
-        return [str(task), failed_cell(ours, notes), f"<= {task.goal:.2f}", *[NONE] * 7]
+        return [str(task), failed_cell(ours, notes), f"<= {task.goal:.2f}", *[NONE] * 6]
     unit = entries[GRADIENT]["seconds"]
     times = ratio(ours["seconds"], unit)
     peers = [e for e in one["entries"] if e["name"] not in (GRADIENT, task.method)]
@@ -48,13 +48,11 @@ def _row(one: dict[str, Any], notes: Footnotes) -> list[str]:
         fastest_cell(ours, peers),
         ", ".join(peer_cell(e, unit, notes) for e in peers) or NONE,
         ", ".join(counted) or NONE,
-        *_memory(one["peaks"], task),
+        *_memory(one["peak"], task.budget),
     ]
 
 
-def _memory(peaks: dict[str, int], task: Task) -> list[str]:
-    if not peaks:
-        return [NONE] * 3
-    whole, budget = peaks["together"] / 2**20, task.budget / 2**20
-    more = whole - peaks["apart"] / 2**20
-    return [f"{whole:.0f}", judged(f"{more:.0f}", more <= budget), f"{budget:.0f}"]
+def _memory(peak: int, budget: int) -> list[str]:
+    if not peak:
+        return [NONE] * 2
+    return [judged(f"{peak / 2**20:.0f}", peak <= budget), f"{budget / 2**20:.0f}"]

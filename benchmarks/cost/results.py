@@ -49,8 +49,7 @@ BEFORE = {
         "one way forward for each baseline and one back for each pair, (1 + K + K/N)/2 G. Peers "
         "explain one target after the other, and captum's DeepLiftShap every pair. Sweeps are "
         "counted at the first convolution, in examples and baselines that go through it. Baselines "
-        "are swept as many at a time as a budget of memory allows: to the peak with one at a time "
-        "they may add no more. **Bold** is a goal met.\n"
+        "are swept as many at a time as `memory_budget` allows. **Bold** is a goal met.\n"
     ),
     "memory": (
         "## Peak memory\n\n"

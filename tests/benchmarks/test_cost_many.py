@@ -78,7 +78,7 @@ def test_many_targets_take_one_sweep_and_peers_one_for_each(
     torch.testing.assert_close(theirs.prepare(model)(subject.x, subject.target), expected)
 
 
-@pytest.mark.parametrize("budget", [1, 2**30])
+@pytest.mark.parametrize("budget", [15 * 2**20, 2**30])
 def test_many_baselines_are_swept_once_each_whatever_the_budget(
     model: nn.Module, budget: int
 ) -> None:
@@ -128,7 +128,7 @@ def test_a_row_says_time_sweeps_and_memory() -> None:
     notes = Footnotes()
     rows = many_table(
         [
-            found(task, peaks={"apart": 2**22, "together": 2**22 + 2**19}),
+            found(task, peak=2**19),
             found(Task("VGG16", RESCALE, targets=4), failure=""),
             found(task, entries=[], failure="killed"),
         ],
@@ -137,10 +137,10 @@ def test_a_row_says_time_sweeps_and_memory() -> None:
     assert rows[2] == (
         f"| VGG16, {RESCALE}: 2 examples against 3 baselines | **2.00 [2.00, 2.00]** | <= 2.75 "
         "| **5** | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 "
-        "| 4 | **0** | 1 |"
+        "| **0** | 1 |"
     )
     assert "4 targets of 1 example" in rows[3] and rows[3].endswith(
-        "| 5 | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 | - | - | - |"
+        "| 5 | **4.0** | theirs 8.00 [8.00, 8.00], slow not run [^1] | theirs 6 | - | - |"
     )
     assert "failed [^2]" in rows[4] and notes.lines()[1].endswith("`killed`")
 
