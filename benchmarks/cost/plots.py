@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from benchmarks.cost.methods import BY_NAME
 from benchmarks.cost.networks import Case
@@ -103,7 +103,8 @@ def _curves(axis: Axes, here: list[Line], names: list[str]) -> None:
     axis.set(xscale="log", yscale="log")
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter("{x:g}")
-        side.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        side.set_minor_locator(LogLocator(subs=(2, 5)))
+        side.set_minor_formatter(StrMethodFormatter("{x:g}"))
     for line in here:
         fit = "" if line.exponent is None else f": exponent {line.exponent:.2f}"
         threads = f", {line.threads} threads" if line.threads > 1 else ", 1 thread"
