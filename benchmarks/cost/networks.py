@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.torchvision_operators import define_torchvision_operators
 from relprop.cli.zoo import BUILT_IN
 
 LOW, HIGH = -2.0, 2.0
@@ -70,11 +71,7 @@ def torchvision_models() -> Any:
 
     Then its own operators, which no network here calls, are missing, and it does not import.
     """
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor"
-            )
+    define_torchvision_operators()
     from torchvision import models
 
     return models

@@ -29,8 +29,8 @@ def lengths(box: Box) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows of `kernel` taps, a stride apart, over `size` inputs with `padding` before them."""
+class Taps:
+    """`kernel` taps, `dilation` apart, that meet `size` inputs by a stride and with a padding."""
 
     kernel: int
     stride: int
@@ -42,6 +42,11 @@ class Windows:
     def span(self) -> int:
         """From the first tap to the last."""
         return self.dilation * (self.kernel - 1)
+
+
+@dataclass(frozen=True)
+class Windows(Taps):
+    """Windows of `kernel` taps, a stride apart, over `size` inputs with `padding` before them."""
 
     def whole(self, out: Interval) -> Interval:
         """What the windows of `out` cover, padding included."""
@@ -87,19 +92,8 @@ class PaddedWindows(Windows):
 
 
 @dataclass(frozen=True)
-class Scattered:
+class Scattered(Taps):
     """A transposed convolution: input i goes to `i * stride - padding + dilation * tap`."""
-
-    kernel: int
-    stride: int
-    dilation: int
-    padding: int
-    size: int
-
-    @property
-    def span(self) -> int:
-        """From the first tap to the last."""
-        return self.dilation * (self.kernel - 1)
 
     def reads(self, out: Interval) -> Interval:
         """Every input that goes to one of `out`; at least one."""
