@@ -13,13 +13,11 @@ from relprop.compat.captum.arguments import (
     Target,
     TensorOrTensors,
     as_baselines,
-    as_others,
     as_samples,
     as_tensors,
     formatted,
 )
 from relprop.compat.captum.method import DifferenceMethod, wrapped
-from relprop.compat.captum.selection import target_seed
 
 
 class DeepLift(DifferenceMethod):
@@ -95,14 +93,13 @@ class DeepLift(DifferenceMethod):
             MisuseError, OutOfRangeError: an argument cannot be used. InvalidInputError: the inputs
                 cannot. CaptureError, UnsupportedOperatorError: the model cannot be explained.
         """
-        tensors = as_tensors(inputs)
-        compared = self._comparison.outputs(
-            tensors,
-            as_baselines(baselines, tensors),
-            as_others(additional_forward_args),
-            lambda output: target_seed(target, output),
+        found, delta = self._of_outputs(
+            as_tensors(inputs),
+            as_baselines(baselines, as_tensors(inputs)),
+            target,
+            additional_forward_args,
+            custom_attribution_func,
         )
-        found, delta = self._attributions(compared, custom_attribution_func)
         result = formatted(found, isinstance(inputs, tuple))
         return (result, delta) if return_convergence_delta else result
 
@@ -171,13 +168,12 @@ class DeepLiftShap(DifferenceMethod):
             MisuseError, OutOfRangeError: an argument cannot be used. InvalidInputError: the inputs
                 cannot. CaptureError, UnsupportedOperatorError: the model cannot be explained.
         """
-        tensors = as_tensors(inputs)
-        compared = self._comparison.outputs(
-            tensors,
-            as_samples(baselines, inputs, tensors),
-            as_others(additional_forward_args),
-            lambda output: target_seed(target, output),
+        found, delta = self._of_outputs(
+            as_tensors(inputs),
+            as_samples(baselines, inputs, as_tensors(inputs)),
+            target,
+            additional_forward_args,
+            custom_attribution_func,
         )
-        found, delta = self._attributions(compared, custom_attribution_func)
         result = formatted(found, isinstance(inputs, tuple))
         return (result, delta) if return_convergence_delta else result

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relprop.attribution.explanation import Tensors
+from relprop.attribution.references import Baseline
 from relprop.compat.captum.arguments import (
     Baselines,
     CustomAttribution,
@@ -122,13 +123,27 @@ class DifferenceMethod(Method):
         """
         ends = as_tensors(end_point)
         starts = as_baselines(start_point, ends)
-        others = as_others(additional_forward_args)
-
-        def seed(output: Tensor) -> Tensor:
-            return target_seed(target, output)
-
-        (compared,) = self._comparison.outputs(ends, starts, others, seed)
+        (compared,) = self._compared(ends, starts, target, additional_forward_args)
         return sum_of(as_tensors(attributions)) - compared.difference
+
+    def _compared(
+        self, inputs: Tensors, baselines: tuple[Baseline, ...], target: Target, others: Any
+    ) -> Iterable[Compared]:
+        """The outputs at `target` against each baseline."""
+        return self._comparison.outputs(
+            inputs, baselines, as_others(others), lambda output: target_seed(target, output)
+        )
+
+    def _of_outputs(
+        self,
+        inputs: Tensors,
+        baselines: tuple[Baseline, ...],
+        target: Target,
+        others: Any,
+        function: CustomAttribution | None,
+    ) -> tuple[Tensors, Tensor]:
+        """Attributions to the inputs, and deltas: see `_attributions`."""
+        return self._attributions(self._compared(inputs, baselines, target, others), function)
 
     def _attributions(
         self, compared: Iterable[Compared], function: CustomAttribution | None
