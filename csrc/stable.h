@@ -90,6 +90,19 @@ inline Tensor dense(const Tensor& t) {
   return torch::stable::copy_(copy, t);
 }
 
+// Images of these sizes, with their channels side by side.
+inline Tensor empty_channels_last(const Tensor& owner, const std::vector<int64_t>& sizes) {
+  const int64_t column = sizes[1], row = sizes[3] * column;
+  return empty_strided_like(owner, sizes, {sizes[2] * row, 1, row, column});
+}
+
+// x itself, or a copy of it, with its channels side by side.
+inline Tensor channels_last(const Tensor& x) {
+  if (x.stride(1) == 1 || x.size(1) == 1) return x;
+  Tensor copy = empty_channels_last(x, {x.size(0), x.size(1), x.size(2), x.size(3)});
+  return torch::stable::copy_(copy, x);
+}
+
 // Whether a and b have the same strides along the dimensions from `first` on.
 inline bool same_strides(const Tensor& a, const Tensor& b, int64_t first = 0) {
   for (int64_t d = first; d < a.dim(); ++d) {

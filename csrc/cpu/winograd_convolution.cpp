@@ -8,18 +8,13 @@
 // registered, so that torch's own convolution serves.
 #if RELPROP_HAS_CLONES
 
-#include <new>
-
 #include "../stable.h"
+#include "fused.h"
 #include "kernel_runner.h"
 #include "winograd_stages.h"
 
 namespace relprop {
 namespace {
-
-// Compiled for these instructions, with multiplications and additions fused, unlike elsewhere.
-#define RELPROP_FUSED(instructions) \
-  __attribute__((target("arch=" instructions), optimize("fp-contract=fast"))) static
 
 // 14 tiles times 2 vectors of 64 bytes fill the 32 registers of AVX-512, 6 times 2 of 32 bytes the
 // 16 of AVX2.
@@ -59,35 +54,12 @@ struct Avx2 {
   }
 };
 
-// Memory that begins with a cache line, and with nothing written to it.
-template <typename T>
-class Scratch {
- public:
-  explicit Scratch(int64_t count)
-      : data_(static_cast<T*>(::operator new(count * sizeof(T), kLine))) {}
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { ::operator delete(data_, kLine); }
-  T* data() const { return data_; }
-
- private:
-  static constexpr std::align_val_t kLine{64};
-  T* data_;
-};
-
-int64_t parts_of(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
-
 // Tiles that a panel of filters is made for at a time: enough to be worth it, few enough for the
 // caches.
 constexpr int64_t kTiles = 112;
 
 // What the transform of an input takes, in multiplications of the products.
 constexpr int64_t kInputWork = 16;
-
-// The fewest items that a thread is woken for, by the multiplications that each takes.
-int64_t grain(int64_t multiplications) {
-  return std::max<int64_t>(1, (int64_t(1) << 19) / (multiplications + 1));
-}
 
 template <typename Isa, typename T>
 void convolve(const WinogradOperands<T>& o) {
@@ -144,17 +116,6 @@ template <typename T>
 void convolve_here(const WinogradOperands<T>& o) {
   if (__builtin_cpu_supports("x86-64-v4")) return convolve<Avx512>(o);
   convolve<Avx2>(o);
-}
-
-Tensor empty_channels_last(const Tensor& owner, const std::vector<int64_t>& sizes) {
-  const int64_t column = sizes[1], row = sizes[3] * column;
-  return empty_strided_like(owner, sizes, {sizes[2] * row, 1, row, column});
-}
-
-Tensor channels_last(const Tensor& x) {
-  if (x.stride(1) == 1 || x.size(1) == 1) return x;
-  Tensor copy = empty_channels_last(x, {x.size(0), x.size(1), x.size(2), x.size(3)});
-  return torch::stable::copy_(copy, x);
 }
 
 Tensor winograd_convolution(const Tensor& x, const Tensor& weight, const OptionalTensor& bias,

@@ -9,27 +9,27 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
+#include "vectors.h"
 #include "winograd_filtering.h"
 #include "winograd_operands.h"
 
-// How vectors are passed does not matter to functions that are inlined.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace relprop {
 
-// kRows tiles times two vectors of outputs are as many sums as the registers hold.
 template <typename T, int kBytes, int kRows>
-struct WinogradStages {
+struct WinogradStages : Vectors<T, kBytes> {
   using Filtering = MinimalFiltering<T>;
   using Operands = WinogradOperands<T>;
+  using typename Vectors<T, kBytes>::Lanes;
+  using Vectors<T, kBytes>::kLanes;
+  using Vectors<T, kBytes>::load;
+  using Vectors<T, kBytes>::store;
+  using Vectors<T, kBytes>::by_sign;
+  using Vectors<T, kBytes>::gather_run;
   static constexpr int kIn = Filtering::kInputs, kOut = Filtering::kOutputs;
   static constexpr int kTaps = Filtering::kTaps, kProducts = kIn * kIn;
-  static constexpr int kLanes = kBytes / sizeof(T), kVectors = 2, kPanel = kVectors * kLanes;
-  typedef T Lanes __attribute__((vector_size(kBytes), aligned(alignof(T)), may_alias));
-  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Place;
-  typedef Place Places __attribute__((vector_size(kBytes)));
+  static constexpr int kVectors = 2, kPanel = kVectors * kLanes;
+  using Product = RegisterProduct<T, kBytes, kRows, kVectors>;
 
   // V[tile][product][channel], U[product][channel][output of the panel] and
   // M[tile][product][output of the panel]. An odd cache line between the rows spreads them over the
@@ -41,21 +41,6 @@ struct WinogradStages {
   static RELPROP_HD int64_t v_row(int64_t channels) { return kProducts * v_step(channels) + kGap; }
   static RELPROP_HD int64_t u_step(int64_t channels) { return channels * kPanel + kGap; }
   static constexpr int64_t kMRow = kProducts * kPanel + kGap;
-
-  static RELPROP_HD Lanes load(const T* from, int64_t count) {
-    if (count >= kLanes) return *reinterpret_cast<const Lanes*>(from);
-    Lanes lanes{};
-    for (int64_t lane = 0; lane < count; ++lane) lanes[lane] = from[lane];
-    return lanes;
-  }
-
-  static RELPROP_HD void store(T* to, Lanes lanes, int64_t count = kLanes) {
-    if (count >= kLanes) {
-      *reinterpret_cast<Lanes*>(to) = lanes;
-      return;
-    }
-    for (int64_t lane = 0; lane < count; ++lane) to[lane] = lanes[lane];
-  }
 
   static RELPROP_HD WinogradTile tile_of(const Operands& o, int64_t tile) {
     const int64_t row = tile / o.tile_columns;
@@ -97,44 +82,9 @@ struct WinogradStages {
     }
   }
 
-  // Turns kLanes vectors of kLanes values around their diagonal, by riffling the first half of them
-  // into the second, as often as kLanes can be halved.
-  static RELPROP_HD void transpose(Lanes (&x)[kLanes]) {
-    Places low, high;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      low[lane] = lane / 2 + lane % 2 * kLanes;
-      high[lane] = low[lane] + kLanes / 2;
-    }
-    for (int step = 1; step < kLanes; step *= 2) {
-      Lanes y[kLanes];
-      for (int i = 0; i < kLanes / 2; ++i) {
-        y[2 * i] = __builtin_shuffle(x[i], x[i + kLanes / 2], low);
-        y[2 * i + 1] = __builtin_shuffle(x[i], x[i + kLanes / 2], high);
-      }
-      for (int i = 0; i < kLanes; ++i) x[i] = y[i];
-    }
-  }
-
   // The filters of kLanes outputs and up to kChannels inputs: g[channel][tap][output].
   static constexpr int kChannels = 16, kAllTaps = kTaps * kTaps;
   using Filters = T[kChannels][kAllTaps][kLanes];
-
-  // A run of values that lie side by side in the weight of each output.
-  static RELPROP_HD void gather_run(const T* weight, int64_t output_step, int64_t count, T* to,
-                                    int64_t to_step) {
-    int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) {
-      Lanes x[kLanes];
-      for (int lane = 0; lane < kLanes; ++lane)
-        x[lane] = load(weight + lane * output_step + i, kLanes);
-      transpose(x);
-      for (int lane = 0; lane < kLanes; ++lane) store(to + (i + lane) * to_step, x[lane]);
-    }
-    for (; i < count; ++i) {
-      for (int lane = 0; lane < kLanes; ++lane)
-        to[i * to_step + lane] = weight[lane * output_step + i];
-    }
-  }
 
   static RELPROP_HD void gather(const Operands& o, int64_t output, int64_t channel, int64_t count,
                                 Filters& g) {
@@ -185,7 +135,7 @@ struct WinogradStages {
       for (int r = 0; r < kTaps; ++r) {
         const int tap = r * kTaps + c;
         const Lanes w = load(taps[o.turned ? kAllTaps - 1 - tap : tap], kLanes);
-        g[r] = w * (w < T(0) ? Lanes{} + o.negative : Lanes{} + o.positive);
+        g[r] = by_sign(w, o.positive, o.negative);
       }
       Filtering::filter(g, u);
       for (int r = 0; r < kIn; ++r) half[r][c] = u[r];
@@ -194,41 +144,6 @@ struct WinogradStages {
       Lanes u[kIn];
       Filtering::filter(half[r], u);
       for (int c = 0; c < kIn; ++c) store(U + (r * kIn + c) * u_step(o.channels), u[c]);
-    }
-  }
-
-  // M = V U for one of the products, and kCount tiles.
-  template <int kCount>
-  static RELPROP_HD void multiply(const T* V, const T* U, int64_t channels, T* M) {
-    Lanes sums[kCount][kVectors] = {};
-    const int64_t row = v_row(channels);
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      Lanes u[kVectors];
-      for (int i = 0; i < kVectors; ++i) u[i] = load(U + channel * kPanel + i * kLanes, kLanes);
-      for (int tile = 0; tile < kCount; ++tile) {
-        for (int i = 0; i < kVectors; ++i) sums[tile][i] += V[tile * row + channel] * u[i];
-      }
-    }
-    for (int tile = 0; tile < kCount; ++tile) {
-      for (int i = 0; i < kVectors; ++i) store(M + tile * kMRow + i * kLanes, sums[tile][i]);
-    }
-  }
-
-  template <int kCount>
-  static RELPROP_HD void multiply_some(int64_t count, const T* V, const T* U, int64_t channels,
-                                       T* M) {
-    if (count == kCount) return multiply<kCount>(V, U, channels, M);
-    if constexpr (kCount > 1) multiply_some<kCount - 1>(count, V, U, channels, M);
-  }
-
-  // All tiles, in groups of kRows or nearly as many.
-  static RELPROP_HD void multiply_all(const T* V, const T* U, int64_t channels, int64_t tiles,
-                                      T* M) {
-    for (int64_t tile = 0; tile < tiles;) {
-      const int64_t left = tiles - tile, groups = (left + kRows - 1) / kRows;
-      const int64_t count = (left + groups - 1) / groups;
-      multiply_some<kRows>(count, V + tile * v_row(channels), U, channels, M + tile * kMRow);
-      tile += count;
     }
   }
 
@@ -277,8 +192,10 @@ struct WinogradStages {
     T* M = U + kProducts * u_step(o.channels);
     filters(o, output, U);
     for (int64_t product = 0; product < kProducts; ++product) {
-      multiply_all(V + product * v_step(o.channels), U + product * u_step(o.channels), o.channels,
-                   count, M + product * kPanel);
+      Product::multiply_all(
+          {V + product * v_step(o.channels), v_row(o.channels), U + product * u_step(o.channels),
+           o.channels, nullptr, M + product * kPanel, kMRow, kPanel},
+          count);
     }
     outputs(o, output, first, count, M, M + count * kMRow);
   }

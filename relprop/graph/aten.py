@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from relprop.graph.constants import Constants
+from relprop.graph.convolution import Convolution
 from relprop.graph.folding import NormScale, NormShift
 from relprop.graph.fx_nodes import operator_name
-from relprop.graph.linear import Affine, Convolution, Fixed, Rearrange
+from relprop.graph.linear import Affine, Fixed, Rearrange
 from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 

@@ -14,6 +14,7 @@ import torch
 
 from relprop.graph import fx_nodes
 from relprop.graph.constants import Snapshot
+from relprop.graph.convolution import Convolution
 from relprop.graph.intervals import (
     Box,
     Enlarged,
@@ -24,7 +25,7 @@ from relprop.graph.intervals import (
     Windows,
     lengths,
 )
-from relprop.graph.linear import RESHAPES, Affine, Convolution, Fixed, Rearrange
+from relprop.graph.linear import RESHAPES, Affine, Fixed, Rearrange
 from relprop.graph.node import Call, Node, Operand, Scalar
 from relprop.graph.nonlinear import Activation, Cat, MaxPool, Product, Sum
 from relprop.graph.sizes import Sizes

@@ -7,8 +7,9 @@ padding is part of the convolution after it, and what no output depends on is go
 from __future__ import annotations
 
 from relprop.graph.constants import Constants
+from relprop.graph.convolution import Convolution
 from relprop.graph.folding import ScaledInput, ScaledOutput, ShiftedInput, ShiftedOutput
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, Rearrange
+from relprop.graph.linear import Affine, Dense, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 

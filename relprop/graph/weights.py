@@ -31,6 +31,10 @@ class BySign:
                 return w.abs()
         return self.positive * w.clamp(min=0) + self.negative * w.clamp(max=0)
 
+    def scaled(self, factor: float) -> BySign:
+        """The same parts, times a factor."""
+        return BySign(factor * self.positive, factor * self.negative)
+
 
 WHOLE = BySign(1, 1)
 POSITIVE = BySign(1, 0)

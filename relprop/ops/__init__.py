@@ -16,6 +16,7 @@ from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
 from .convolution import signed_convolution, signed_convolution_backward
 from .dense import signed_linear, signed_linear_backward
+from .few_channels import few_channel_transpose
 from .kernel_timing import KernelTiming, time_copy, time_kernel
 from .library import load
 from .parts import (
@@ -24,6 +25,7 @@ from .parts import (
     reveal_cancel_size,
     signed_reveal_cancel,
 )
+from .pointwise import pointwise_convolution
 from .pools import (
     adaptive_max_pool_shapley,
     adaptive_max_pool_shapley_parts,
@@ -41,10 +43,12 @@ __all__ = [
     "adaptive_max_pool_shapley_parts",
     "adaptive_max_pool_winner",
     "backends",
+    "few_channel_transpose",
     "lrp_ratio",
     "max_pool_shapley",
     "max_pool_shapley_parts",
     "max_pool_winner",
+    "pointwise_convolution",
     "rescale",
     "reveal_cancel",
     "reveal_cancel_parts",

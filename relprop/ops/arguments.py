@@ -199,8 +199,10 @@ def check_dense_output(name: str, tensor: Tensor, d: Tensor, weight: Tensor) -> 
         )
 
 
-def check_filters(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> None:
-    """Raise unless x is a batch of images, and the weight holds 3x3 filters for their channels."""
+def check_filters(
+    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, *, side: int = 3
+) -> None:
+    """Raise unless x is a batch of images, and the weight holds filters for their channels."""
     check_floating("x", x)
     if x.dim() != 4 or 0 in x.shape[1:]:
         raise ValueError(
@@ -208,8 +210,9 @@ def check_filters(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bo
             f"got shape {tuple(x.shape)}"
         )
     check_alike("weight", weight, "x", x)
-    expected = f"({x.shape[1]}, out, 3, 3)" if transposed else f"(out, {x.shape[1]}, 3, 3)"
-    if weight.dim() != 4 or weight.shape[2:] != (3, 3) or 0 in weight.shape:
+    filters = f"{x.shape[1]}, out" if transposed else f"out, {x.shape[1]}"
+    expected = f"({filters}, {side}, {side})"
+    if weight.dim() != 4 or weight.shape[2:] != (side, side) or 0 in weight.shape:
         raise ValueError(f"weight must be {expected}, got shape {tuple(weight.shape)}")
     inputs, outputs = weight.shape[:2] if transposed else (weight.shape[1], weight.shape[0])
     if inputs != x.shape[1]:

@@ -19,6 +19,8 @@ from . import (
     reference,
     reference_convolution,
     reference_dense,
+    reference_few_channels,
+    reference_pointwise,
     reference_shapley,
     reference_winograd,
 )
@@ -83,12 +85,22 @@ SCHEMAS = {
         "(Tensor x, Tensor weight, Tensor? bias, int[] padding, float positive, float negative, "
         "bool transposed) -> Tensor"
     ),
+    "few_channel_transpose": (
+        "(Tensor s, Tensor weight, int[] input_size, int[] stride, int[] padding, float positive, "
+        "float negative, Tensor? other, float other_positive, float other_negative) -> Tensor"
+    ),
+    "pointwise_convolution": (
+        "(Tensor x, Tensor weight, Tensor? bias, float positive, float negative, bool transposed, "
+        "Tensor? other, float other_positive, float other_negative) -> Tensor"
+    ),
 }
 
 REFERENCES = (
     reference,
     reference_convolution,
     reference_dense,
+    reference_few_channels,
+    reference_pointwise,
     reference_shapley,
     reference_winograd,
 )

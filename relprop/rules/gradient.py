@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import WEIGHTED, Affine, Fixed, LinearMap, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Call, Graph, Node, Run, Value, is_scalar, sum_to
 from relprop.graph.nonlinear import (
     Activation,

@@ -16,10 +16,11 @@ from relprop.attribution.tiling.methods import Method
 from relprop.attribution.tiling.tiling import Tiling, in_units
 from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
+from relprop.graph.convolution import Convolution
 from relprop.graph.cut import Cut, find_cuts
 from relprop.graph.intervals import Box, lengths
 from relprop.graph.layout import FAST
-from relprop.graph.linear import Convolution, LinearMap
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node, Value, is_scalar
 from relprop.graph.sizes import Sizes
 from relprop.graph.sweep import Sweep

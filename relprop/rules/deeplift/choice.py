@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, MatrixProduct, Rearrange
+from relprop.graph.convolution import Convolution
+from relprop.graph.linear import Affine, Dense, Fixed, MatrixProduct, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,

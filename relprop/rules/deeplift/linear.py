@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import Affine, Convolution, Dense, Fixed, LinearMap
+from relprop.graph.convolution import Convolution
+from relprop.graph.linear import Affine, Dense, Fixed
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Value, sum_to
 from relprop.graph.nonlinear import Cat, Product, Sum
 from relprop.graph.weights import MAGNITUDE, WHOLE

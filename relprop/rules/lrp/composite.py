@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relprop.errors import InvalidInputError, InvalidTypeError
-from relprop.graph.linear import WEIGHTED, Affine, Convolution, Fixed, Rearrange
+from relprop.graph.convolution import Convolution
+from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from relprop.graph.linear import WEIGHTED, Affine, Fixed, LinearMap, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.graph.weights import POSITIVE
 from relprop.rules.lrp.relevance import LrpContext, Relevance

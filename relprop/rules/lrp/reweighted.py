@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.graph.weights import BySign
 from relprop.rules.lrp.relevance import LrpContext, Relevance

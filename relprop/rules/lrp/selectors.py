@@ -8,15 +8,9 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, NamedTuple
 
 from relprop.errors import InvalidInputError, InvalidTypeError
-from relprop.graph.linear import (
-    WEIGHTED,
-    Affine,
-    Convolution,
-    Dense,
-    Fixed,
-    LinearMap,
-    MatrixProduct,
-)
+from relprop.graph.convolution import Convolution
+from relprop.graph.linear import WEIGHTED, Affine, Dense, Fixed, MatrixProduct
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.graph.nonlinear import Activation
 from relprop.graph.weights import MAGNITUDE, NEGATIVE, POSITIVE, BySign
@@ -57,6 +57,15 @@ class _Contributions:
         if not self.signed:
             return c
         return torch.where(x < 0, node.transpose(run, s, x.shape, self.v), c)
+
+
+class _Ratio(NamedTuple):
+    """`s = R / stab(z)` of the contributions of one sign, with `z` and the bias in it."""
+
+    side: _Contributions
+    s: Tensor
+    z: Tensor
+    bias: Tensor | None
 
 
 def _magnitude(node: LinearMap, context: LrpContext, b: Tensor | None) -> Tensor:
@@ -127,10 +136,18 @@ class AlphaBeta(WeightedRule):
                 for factor, parts in zip(sides, signs, strict=True)
             )
             return (above + below,)
-        above, below = (self._side(node, context, R, 1, parts) for parts in signs)
-        assert above.multiplier is not None and below.multiplier is not None
-        # alpha c+ - beta c-, in one pass
-        return (Relevance(torch.lerp(below.multiplier, above.multiplier, self.alpha)),)
+        ratios = tuple(self._ratio(node, context, R, 1, parts) for parts in signs)
+        return (Relevance(self._apart(node, context, ratios)),)
+
+    def _apart(self, node: LinearMap, context: LrpContext, ratios: Sequence[_Ratio]) -> Tensor:
+        """`alpha c+ - beta c-`, the multiplier of x."""
+        runs = ratios[0].side.context.run, ratios[1].side.context.run
+        s, shape = (ratios[0].s, ratios[1].s), context[node.inputs[0]].shape
+        c = node.transpose_apart(runs, s, (POSITIVE, NEGATIVE), self.alpha, shape)
+        if not ratios[0].side.signed:
+            return c
+        below = node.transpose_apart(runs, s, (NEGATIVE, POSITIVE), self.alpha, shape)
+        return torch.where(context[node.inputs[0]] < 0, below, c)
 
     def _side(
         self,
@@ -141,6 +158,18 @@ class AlphaBeta(WeightedRule):
         parts: tuple[BySign, BySign],
     ) -> Relevance:
         """`factor * sum_j z±_ij R_j / stab(z±_j)`, by the parts of W that meet x+ and x-."""
+        side, s, z, b = self._ratio(node, context, R, factor, parts)
+        return Relevance(side.transpose(s), self.leftover(node, side.context, s, z, b))
+
+    def _ratio(
+        self,
+        node: LinearMap,
+        context: LrpContext,
+        R: Relevance,
+        factor: float,
+        parts: tuple[BySign, BySign],
+    ) -> _Ratio:
+        """`s = factor * R / stab(z±)`, and what it is made of."""
         own, other = parts
         # z- may be as small as what a tile rounds
         context = context.exactly() if own is NEGATIVE else self.rounding(context)
@@ -155,7 +184,7 @@ class AlphaBeta(WeightedRule):
                 torch.maximum(z, context[node.output], out=z)
         b = None if b is None else own(b)
         s = self.ratio(node, context, R, denominator=z, factor=factor)
-        return Relevance(contributions.transpose(s), self.leftover(node, context, s, z, b))
+        return _Ratio(contributions, s, z, b)
 
     def _adds_up(self, node: LinearMap, R: Relevance) -> bool:
         """Whether z+, half of z and its magnitude, loses nothing: where z > 0, with b in both."""

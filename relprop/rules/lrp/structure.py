@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import LinearMap, Rearrange
+from relprop.graph.linear import Rearrange
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Call, Node, Value, sum_to
 from relprop.graph.nonlinear import (
     Activation,

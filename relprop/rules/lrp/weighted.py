@@ -22,7 +22,8 @@ from torch import Tensor
 
 from relprop import ops
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import WEIGHTED, Affine, LinearMap, MatrixProduct
+from relprop.graph.linear import WEIGHTED, Affine, MatrixProduct
+from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node
 from relprop.graph.weights import Take
 from relprop.rules.lrp.relevance import LrpContext, Relevance
