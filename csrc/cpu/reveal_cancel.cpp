@@ -1,34 +1,33 @@
 #include <tuple>
 
 #include "../operands.h"
-#include "../rules.h"
 #include "clones.h"
 #include "kernel_runner.h"
 #include "periodic.h"
+#include "shortcut_first.h"
 
 namespace relprop {
 namespace {
 
-// So many elements at a time get their x summed up, where it is not given.
-constexpr int64_t kBlock = 1024;
-
-template <typename T, typename F>
-RELPROP_CLONES static void reveal_cancel_loop(const T* __restrict positive,
-                                              const T* __restrict negative, const T* __restrict P,
-                                              const T* __restrict N, const T* __restrict r,
-                                              const T* __restrict x, T* __restrict m_positive,
-                                              T* __restrict m_negative, int64_t count, F f, T h) {
+template <typename T, typename Way>
+RELPROP_CLONES static Count<T> reveal_cancel_loop(
+    const T* __restrict positive, const T* __restrict negative, const T* __restrict P,
+    const T* __restrict N, const T* __restrict r, const T* __restrict x, T* __restrict m_positive,
+    T* __restrict m_negative, int64_t count, Way way) {
+  Count<T> left = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], x[i], h);
+    const Parts<T> slopes = way.reveal_cancel_slopes(P[i], N[i], r[i], x[i]);
     m_positive[i] = along_slope(positive[i], slopes.positive);
     m_negative[i] = along_slope(negative[i], slopes.negative);
+    left |= way.serves(P[i], N[i], r[i], x[i]) ? 0 : 1;
   }
+  return left;
 }
 
 template <typename T>
-const T* sums(const T* P, const T* N, const T* r, int64_t count, T (&into)[kBlock]) {
-  for (int64_t i = 0; i < count; ++i) into[i] = r[i] + (P[i] + N[i]);
-  return into;
+RELPROP_CLONES static void sum_up(const T* __restrict P, const T* __restrict N,
+                                  const T* __restrict r, int64_t count, T* __restrict sums) {
+  for (int64_t i = 0; i < count; ++i) sums[i] = r[i] + (P[i] + N[i]);
 }
 
 template <typename T, typename F>
@@ -43,14 +42,13 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.P.numel());
   torch::stable::parallel_for(0, o.P.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    T sum[kBlock];
-    baseline.for_each_run(begin, end, [&](int64_t first, int64_t count, const T* r) {
-      for (int64_t done = 0; done < count; done += kBlock, r += kBlock) {
-        const int64_t i = first + done, block = std::min(kBlock, count - done);
-        const T* x_or_sum = x ? x + i : sums(P + i, N + i, r, block, sum);
-        reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x_or_sum, m_positive + i,
-                           m_negative + i, block, f, h);
-      }
+    T sums[kBlock];
+    baseline.for_each_run(begin, end, kBlock, [&](int64_t i, int64_t count, const T* r) {
+      if (!x) sum_up(P + i, N + i, r, count, sums);
+      shortcut_first(f, h, [&](auto way) {
+        return reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x ? x + i : sums,
+                                  m_positive + i, m_negative + i, count, way);
+      });
     });
   });
 }
