@@ -9,28 +9,25 @@
 namespace relprop {
 namespace {
 
-template <typename T, typename Way>
+// x, or r + P + N where it is not given. Sums in a pass of their own would wait for the memory that
+// the arithmetic of the other pass then does not hide.
+template <bool kGiven, typename T, typename Way>
 RELPROP_CLONES static Count<T> reveal_cancel_loop(
     const T* __restrict positive, const T* __restrict negative, const T* __restrict P,
     const T* __restrict N, const T* __restrict r, const T* __restrict x, T* __restrict m_positive,
     T* __restrict m_negative, int64_t count, Way way) {
   Count<T> left = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const Parts<T> slopes = way.reveal_cancel_slopes(P[i], N[i], r[i], x[i]);
+    const T end = kGiven ? x[i] : r[i] + (P[i] + N[i]);
+    const Parts<T> slopes = way.reveal_cancel_slopes(P[i], N[i], r[i], end);
     m_positive[i] = along_slope(positive[i], slopes.positive);
     m_negative[i] = along_slope(negative[i], slopes.negative);
-    left |= way.serves(P[i], N[i], r[i], x[i]) ? 0 : 1;
+    left |= way.serves(P[i], N[i], r[i], end) ? 0 : 1;
   }
   return left;
 }
 
-template <typename T>
-RELPROP_CLONES static void sum_up(const T* __restrict P, const T* __restrict N,
-                                  const T* __restrict r, int64_t count, T* __restrict sums) {
-  for (int64_t i = 0; i < count; ++i) sums[i] = r[i] + (P[i] + N[i]);
-}
-
-template <typename T, typename F>
+template <bool kGiven, typename T, typename F>
 void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T* positive = data_of<T>(o.positive);
   const T* negative = data_of<T>(o.negative);
@@ -42,12 +39,11 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.P.numel());
   torch::stable::parallel_for(0, o.P.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    T sums[kBlock];
     baseline.for_each_run(begin, end, kBlock, [&](int64_t i, int64_t count, const T* r) {
-      if (!x) sum_up(P + i, N + i, r, count, sums);
       shortcut_first(f, h, [&](auto way) {
-        return reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x ? x + i : sums,
-                                  m_positive + i, m_negative + i, count, way);
+        return reveal_cancel_loop<kGiven>(positive + i, negative + i, P + i, N + i, r,
+                                          kGiven ? x + i : nullptr, m_positive + i, m_negative + i,
+                                          count, way);
       });
     });
   });
@@ -70,8 +66,10 @@ TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const T
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p,
-                              [&](auto f) { run_kernel([&] { reveal_cancel_all<T>(o, f); }); });
+    return with_activation<T>(activation, p, [&](auto f) {
+      if (o.x) return run_kernel([&] { reveal_cancel_all<true, T>(o, f); });
+      run_kernel([&] { reveal_cancel_all<false, T>(o, f); });
+    });
   };
   const bool known = P.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);
