@@ -25,6 +25,11 @@ struct Shortcut {
   static constexpr bool kKnown = false;
 };
 
+// Half the distance from 1 to the next number. As a constant of its own: CUDA calls no function of
+// the host's library.
+template <typename T>
+constexpr T kHalfUnit = std::numeric_limits<T>::epsilon() / T(2);
+
 // (e^t - 1) / t as a fraction, and e^t. It is 1 + t / 2 close to 0: a t at which that is 1 but for
 // rounding stands for all that are smaller, so the fraction has its limit at 0, and no tiny parts.
 template <typename T>
@@ -32,8 +37,7 @@ struct Growth {
   T over, under, whole;
 
   RELPROP_HD explicit Growth(T t) {
-    constexpr T kLeast = std::numeric_limits<T>::epsilon() / T(2);
-    under = magnitude(t) < kLeast ? kLeast : t;
+    under = magnitude(t) < kHalfUnit<T> ? kHalfUnit<T> : t;
     const ScaledExponential<T> e = scaled_exponential(under);
     const T part = e.scale * e.expm1_r;
     whole = e.scale + part;
