@@ -10,14 +10,6 @@
 
 namespace relprop {
 
-// The polynomial of u with these coefficients, from the highest power down.
-template <typename T, typename... Coefficients>
-RELPROP_HD T horner(T u, T highest, Coefficients... lower) {
-  T sum = highest;
-  ((sum = sum * u + lower), ...);
-  return sum;
-}
-
 template <typename T>
 struct TailPolynomial;
 

@@ -8,6 +8,7 @@
 
 #include "activations.h"
 #include "host_device.h"
+#include "shortcuts.h"
 
 namespace relprop {
 
@@ -55,6 +56,9 @@ RELPROP_HD T slope_between(const F& f, T x0, T f_x0, T x, T f_x, T step, T h) {
 // DeepLIFT's Rescale rule (Shrikumar et al. 2017): (f(x) - f(x0)) / (x - x0).
 template <typename F, typename T>
 RELPROP_HD T rescale_slope(const F& f, T x, T x0, T h) {
+  if constexpr (Shortcut<F>::kKnown) {
+    if (Shortcut<F>::serves(x, x0)) return Shortcut<F>::rescale_slope(x, x0);
+  }
   return slope_between(f, x0, f.f(x0), x, f.f(x), x - x0, h);
 }
 
@@ -74,12 +78,6 @@ template <typename T>
 RELPROP_HD bool is_finite(T x) {
   return magnitude(x) <= std::numeric_limits<T>::max();
 }
-
-// What belongs to the positive part of a difference, and to its negative part.
-template <typename T>
-struct Parts {
-  T positive, negative;
-};
 
 // DeepLIFT's RevealCancel rule (Shrikumar et al. 2017, section 3.5.3): y+ / P and y- / N, with
 //
@@ -101,6 +99,9 @@ struct Parts {
 // the slope of Rescale, which leads from r to x.
 template <typename F, typename T>
 RELPROP_HD Parts<T> reveal_cancel_slopes(const F& f, T P, T N, T r, T x, T h) {
+  if constexpr (Shortcut<F>::kKnown) {
+    if (Shortcut<F>::serves(P, N, r, x)) return Shortcut<F>::reveal_cancel_slopes(P, N, r, x);
+  }
   const bool falls = magnitude(P) <= magnitude(N);
   const T rP = falls ? r + P : x - N, rN = falls ? x - P : r + N;
   const T f_r = f.f(r), f_rP = f.f(rP), f_rN = f.f(rN), f_x = f.f(x);

@@ -30,7 +30,7 @@ constexpr T kAnywhere = T(1e30);
 
 template <typename T>
 RELPROP_HD T magnitude(T x) {
-  return x < T(0) ? -x : x;
+  return std::fabs(x);
 }
 
 // `within` if a and b are on the same side of `at`, else 0.

@@ -78,9 +78,10 @@ void ratio_by_period(const Ratio<T, F>& ratio, const T* bias, const RatioOperand
   for (int64_t i = 0; i < int64_t(pattern.size()); ++i) pattern[i] = bias[i / o.inner];
   const Periodic<T> periodic(pattern.data(), int64_t(pattern.size()), o.z.numel());
   torch::stable::parallel_for(0, o.z.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    periodic.for_each_run(begin, end, [&](int64_t first, int64_t count, const T* biases) {
-      ratio.template run<Bias::kEach>(first, count, biases);
-    });
+    periodic.for_each_run(begin, end, end - begin,
+                          [&](int64_t first, int64_t count, const T* biases) {
+                            ratio.template run<Bias::kEach>(first, count, biases);
+                          });
   });
 }
 

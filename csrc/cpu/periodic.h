@@ -23,15 +23,16 @@ class Periodic {
     period_ = copies * period;
   }
 
-  // Calls body(first, count, values) for the runs of [begin, end) along which values are in order.
+  // Calls body(first, count, values) for the runs of [begin, end) along which values are in order,
+  // with a count of at most `most`.
   template <typename Body>
-  void for_each_run(int64_t begin, int64_t end, const Body& body) const {
+  void for_each_run(int64_t begin, int64_t end, int64_t most, const Body& body) const {
     int64_t phase = begin % period_;
     while (begin < end) {
-      const int64_t count = std::min(end - begin, period_ - phase);
+      const int64_t count = std::min({end - begin, period_ - phase, most});
       body(begin, count, values_ + phase);
       begin += count;
-      phase = 0;
+      phase = (phase + count) % period_;
     }
   }
 

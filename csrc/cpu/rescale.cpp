@@ -1,19 +1,22 @@
 #include "../operands.h"
-#include "../rules.h"
 #include "clones.h"
 #include "kernel_runner.h"
 #include "periodic.h"
+#include "shortcut_first.h"
 
 namespace relprop {
 namespace {
 
-template <typename T, typename F>
-RELPROP_CLONES static void rescale_loop(const T* __restrict m_y, const T* __restrict x,
-                                        const T* __restrict x0, T* __restrict m_x, int64_t count,
-                                        F f, T h) {
+template <typename T, typename Way>
+RELPROP_CLONES static Count<T> rescale_loop(const T* __restrict m_y, const T* __restrict x,
+                                            const T* __restrict x0, T* __restrict m_x,
+                                            int64_t count, Way way) {
+  Count<T> left = 0;
   for (int64_t i = 0; i < count; ++i) {
-    m_x[i] = m_y[i] * rescale_slope(f, x[i], x0[i], h);
+    m_x[i] = m_y[i] * way.rescale_slope(x[i], x0[i]);
+    left |= way.serves(x[i], x0[i]) ? 0 : 1;
   }
+  return left;
 }
 
 template <typename T, typename F>
@@ -24,8 +27,9 @@ void rescale_all(const RescaleOperands& o, F f) {
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.x.numel());
   torch::stable::parallel_for(0, o.x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    baseline.for_each_run(begin, end, [&](int64_t first, int64_t count, const T* x0) {
-      rescale_loop(m_y + first, x + first, x0, m_x + first, count, f, h);
+    baseline.for_each_run(begin, end, kBlock, [&](int64_t i, int64_t count, const T* x0) {
+      shortcut_first(
+          f, h, [&](auto way) { return rescale_loop(m_y + i, x + i, x0, m_x + i, count, way); });
     });
   });
 }

@@ -1,37 +1,33 @@
 #include <tuple>
 
 #include "../operands.h"
-#include "../rules.h"
 #include "clones.h"
 #include "kernel_runner.h"
 #include "periodic.h"
+#include "shortcut_first.h"
 
 namespace relprop {
 namespace {
 
-// So many elements at a time get their x summed up, where it is not given.
-constexpr int64_t kBlock = 1024;
-
-template <typename T, typename F>
-RELPROP_CLONES static void reveal_cancel_loop(const T* __restrict positive,
-                                              const T* __restrict negative, const T* __restrict P,
-                                              const T* __restrict N, const T* __restrict r,
-                                              const T* __restrict x, T* __restrict m_positive,
-                                              T* __restrict m_negative, int64_t count, F f, T h) {
+// x, or r + P + N where it is not given. Sums in a pass of their own would wait for the memory that
+// the arithmetic of the other pass then does not hide.
+template <bool kGiven, typename T, typename Way>
+RELPROP_CLONES static Count<T> reveal_cancel_loop(
+    const T* __restrict positive, const T* __restrict negative, const T* __restrict P,
+    const T* __restrict N, const T* __restrict r, const T* __restrict x, T* __restrict m_positive,
+    T* __restrict m_negative, int64_t count, Way way) {
+  Count<T> left = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const Parts<T> slopes = reveal_cancel_slopes(f, P[i], N[i], r[i], x[i], h);
+    const T end = kGiven ? x[i] : r[i] + (P[i] + N[i]);
+    const Parts<T> slopes = way.reveal_cancel_slopes(P[i], N[i], r[i], end);
     m_positive[i] = along_slope(positive[i], slopes.positive);
     m_negative[i] = along_slope(negative[i], slopes.negative);
+    left |= way.serves(P[i], N[i], r[i], end) ? 0 : 1;
   }
+  return left;
 }
 
-template <typename T>
-const T* sums(const T* P, const T* N, const T* r, int64_t count, T (&into)[kBlock]) {
-  for (int64_t i = 0; i < count; ++i) into[i] = r[i] + (P[i] + N[i]);
-  return into;
-}
-
-template <typename T, typename F>
+template <bool kGiven, typename T, typename F>
 void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T* positive = data_of<T>(o.positive);
   const T* negative = data_of<T>(o.negative);
@@ -43,14 +39,12 @@ void reveal_cancel_all(const RevealCancelOperands& o, F f) {
   const T h = rescale_threshold<T>();
   const Periodic<T> baseline(data_of<T>(o.x0), o.x0.numel(), o.P.numel());
   torch::stable::parallel_for(0, o.P.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    T sum[kBlock];
-    baseline.for_each_run(begin, end, [&](int64_t first, int64_t count, const T* r) {
-      for (int64_t done = 0; done < count; done += kBlock, r += kBlock) {
-        const int64_t i = first + done, block = std::min(kBlock, count - done);
-        const T* x_or_sum = x ? x + i : sums(P + i, N + i, r, block, sum);
-        reveal_cancel_loop(positive + i, negative + i, P + i, N + i, r, x_or_sum, m_positive + i,
-                           m_negative + i, block, f, h);
-      }
+    baseline.for_each_run(begin, end, kBlock, [&](int64_t i, int64_t count, const T* r) {
+      shortcut_first(f, h, [&](auto way) {
+        return reveal_cancel_loop<kGiven>(positive + i, negative + i, P + i, N + i, r,
+                                          kGiven ? x + i : nullptr, m_positive + i, m_negative + i,
+                                          count, way);
+      });
     });
   });
 }
@@ -72,8 +66,10 @@ TwoTensors reveal_cancel(const Tensor& positive, const Tensor& negative, const T
   const Parameters p = parameters_of(parameters);
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    return with_activation<T>(activation, p,
-                              [&](auto f) { run_kernel([&] { reveal_cancel_all<T>(o, f); }); });
+    return with_activation<T>(activation, p, [&](auto f) {
+      if (o.x) return run_kernel([&] { reveal_cancel_all<true, T>(o, f); });
+      run_kernel([&] { reveal_cancel_all<false, T>(o, f); });
+    });
   };
   const bool known = P.scalar_type() == ScalarType::Double ? run(0.0) : run(0.0f);
   STD_TORCH_CHECK(known, "no activation has the code ", activation);

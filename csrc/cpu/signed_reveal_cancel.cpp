@@ -1,49 +1,56 @@
 #include <tuple>
 
 #include "../operands.h"
-#include "../rules.h"
 #include "clones.h"
 #include "kernel_runner.h"
 #include "periodic.h"
+#include "shortcut_first.h"
 
 namespace relprop {
 namespace {
 
-template <typename T, typename F>
-RELPROP_CLONES static void signed_reveal_cancel_loop(const T* __restrict positive,
-                                                     const T* __restrict negative,
-                                                     const T* __restrict x, const T* __restrict r,
-                                                     const T* __restrict size, T* __restrict u,
-                                                     T* __restrict v, int64_t count, F f, T h) {
+template <typename T, typename Way>
+RELPROP_CLONES static Count<T> signed_reveal_cancel_loop(const T* __restrict positive,
+                                                         const T* __restrict negative,
+                                                         const T* __restrict x,
+                                                         const T* __restrict r,
+                                                         const T* __restrict size, T* __restrict u,
+                                                         T* __restrict v, int64_t count, Way way) {
+  Count<T> left = 0;
   for (int64_t i = 0; i < count; ++i) {
     const Parts<T> d = parts_of(x[i] - r[i], size[i]);
-    const Parts<T> slopes = reveal_cancel_slopes(f, d.positive, d.negative, r[i], x[i], h);
+    const Parts<T> slopes = way.reveal_cancel_slopes(d.positive, d.negative, r[i], x[i]);
     const T rising = along_slope(positive[i], slopes.positive);
     const T falling = along_slope(negative[i], slopes.negative);
     u[i] = (rising + falling) / T(2);
     v[i] = (rising - falling) / T(2);
+    left |= way.serves(d.positive, d.negative, r[i], x[i]) ? 0 : 1;
   }
+  return left;
 }
 
-template <typename T, typename F>
-RELPROP_CLONES static void reveal_cancel_size_loop(const T* __restrict x, const T* __restrict r,
-                                                   const T* __restrict size,
-                                                   T* __restrict size_of_y, int64_t count, F f,
-                                                   T h) {
+template <typename T, typename Way>
+RELPROP_CLONES static Count<T> reveal_cancel_size_loop(const T* __restrict x, const T* __restrict r,
+                                                       const T* __restrict size,
+                                                       T* __restrict size_of_y, int64_t count,
+                                                       Way way) {
+  Count<T> left = 0;
   for (int64_t i = 0; i < count; ++i) {
     const Parts<T> d = parts_of(x[i] - r[i], size[i]);
-    const Parts<T> slopes = reveal_cancel_slopes(f, d.positive, d.negative, r[i], x[i], h);
+    const Parts<T> slopes = way.reveal_cancel_slopes(d.positive, d.negative, r[i], x[i]);
     size_of_y[i] =
         along_slope(d.positive, slopes.positive) - along_slope(d.negative, slopes.negative);
+    left |= way.serves(d.positive, d.negative, r[i], x[i]) ? 0 : 1;
   }
+  return left;
 }
 
-// Calls body(first, count, baseline) for runs of x's elements, in parallel.
+// Calls body(first, count, baseline) for blocks of x's elements, in parallel.
 template <typename T, typename Body>
 void along_baseline(const Tensor& x, const Tensor& x0, const Body& body) {
   const Periodic<T> baseline(data_of<T>(x0), x0.numel(), x.numel());
   torch::stable::parallel_for(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    baseline.for_each_run(begin, end, body);
+    baseline.for_each_run(begin, end, kBlock, body);
   });
 }
 
@@ -57,8 +64,10 @@ void signed_reveal_cancel_all(const SignedRevealCancelOperands& o, F f) {
   T* v = mutable_data_of<T>(o.v);
   const T h = rescale_threshold<T>();
   along_baseline<T>(o.x, o.x0, [&](int64_t i, int64_t count, const T* r) {
-    signed_reveal_cancel_loop(positive + i, negative + i, x + i, r, size + i, u + i, v + i, count,
-                              f, h);
+    shortcut_first(f, h, [&](auto way) {
+      return signed_reveal_cancel_loop(positive + i, negative + i, x + i, r, size + i, u + i, v + i,
+                                       count, way);
+    });
   });
 }
 
@@ -94,7 +103,9 @@ void reveal_cancel_size_all(const RescaleOperands& o, F f) {
   T* size_of_y = mutable_data_of<T>(o.m_x);
   const T h = rescale_threshold<T>();
   along_baseline<T>(o.x, o.x0, [&](int64_t i, int64_t count, const T* r) {
-    reveal_cancel_size_loop(x + i, r, size + i, size_of_y + i, count, f, h);
+    shortcut_first(f, h, [&](auto way) {
+      return reveal_cancel_size_loop(x + i, r, size + i, size_of_y + i, count, way);
+    });
   });
 }
 
