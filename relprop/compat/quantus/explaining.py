@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from relprop.attribution.arguments import check_model, first_parameter
+from relprop.compat.devices import require_on
 from relprop.compat.kept_plans import with_kept_plans
 from relprop.compat.quantus.methods import METHODS
 from relprop.errors import InvalidInputError
@@ -66,7 +67,7 @@ def explain_func(
     if "baseline" in options:
         options["baselines"] = options.pop("baseline")
     check_model(model)
-    _check_device(device, model)
+    require_on(device, model)
     given = {name: _like(value, model) for name, value in options.items()}
     settings, arguments = chosen.parted(given)
     explaining: Any = with_kept_plans(chosen.kind, model, settings)
@@ -98,17 +99,6 @@ def explainer(method: str, **options: Any) -> ExplainFunc:
         return explain_func(model, inputs, targets, **{**options, **more, "method": method})
 
     return explain
-
-
-def _check_device(device: str | torch.device | None, model: nn.Module) -> None:
-    parameter = first_parameter(model)
-    if device is None or parameter is None:
-        return
-    if torch.device(device).type != parameter.device.type:
-        raise InvalidInputError(
-            f"device must be where the model is, {parameter.device}, as the model is not moved; "
-            f"got {str(device)!r}: call model.to({str(device)!r}) first"
-        )
 
 
 def _like(value: Any, model: nn.Module) -> Any:
