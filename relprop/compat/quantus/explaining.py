@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from relprop.attribution.arguments import check_model, first_parameter
+from relprop.attribution.arguments import check_model
+from relprop.compat.arrays import Array, like_model
 from relprop.compat.devices import require_on
 from relprop.compat.kept_plans import with_kept_plans
 from relprop.compat.quantus.methods import METHODS
 from relprop.errors import InvalidInputError
 from relprop.rules.support import choose
 
-Array = npt.NDArray[Any]
 #: What Quantus takes as `explain_func`.
 ExplainFunc = Callable[..., Array]
 
@@ -68,10 +67,10 @@ def explain_func(
         options["baselines"] = options.pop("baseline")
     check_model(model)
     require_on(device, model)
-    given = {name: _like(value, model) for name, value in options.items()}
+    given = {name: like_model(value, model) for name, value in options.items()}
     settings, arguments = chosen.parted(given)
     explaining: Any = with_kept_plans(chosen.kind, model, settings)
-    x = _like(inputs, model)
+    x = like_model(inputs, model)
     found: Tensor = explaining.attribute(x, target=_classes(targets), **arguments)
     return _reduced(found.abs() if chosen.magnitude else found, reduce_axes, keepdims)
 
@@ -99,16 +98,6 @@ def explainer(method: str, **options: Any) -> ExplainFunc:
         return explain_func(model, inputs, targets, **{**options, **more, "method": method})
 
     return explain
-
-
-def _like(value: Any, model: nn.Module) -> Any:
-    """Arrays as tensors; floating-point tensors in the model's dtype, on its device."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = torch.from_numpy(np.array(value))
-    parameter = first_parameter(model)
-    if parameter is None or not isinstance(value, Tensor) or not value.is_floating_point():
-        return value
-    return value.detach().to(parameter)
 
 
 def _classes(targets: Any) -> Any:
