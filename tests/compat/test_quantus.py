@@ -126,6 +126,14 @@ def test_every_method_of_relprop_has_a_name() -> None:
     assert {method.kind for method in METHODS.values()} == methods
 
 
+def test_what_quantus_raises_an_error_for_is_explained() -> None:
+    flattened = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)).eval()
+    for model, method in ((flattened, "LRP"), (Network().double().eval(), "Gradient")):
+        assert explain_func(model, images(), CLASSES, method=method).shape == (3, 1, 6, 6)
+        with pytest.raises((TypeError, RuntimeError)):
+            theirs(model, images(), CLASSES, method=method)
+
+
 class Weighted(nn.Module):
     """Without a parameter."""
 

@@ -190,6 +190,19 @@ def test_sums_hold_where_those_of_shap_do_not(name: str) -> None:
     assert off(called(theirs(model, data).shap_values, x, check_additivity=False)) > 1e-3
 
 
+def test_a_softmax_is_explained_by_all_logits_and_not_by_its_outputs_own_alone() -> None:
+    model = nn.Sequential(nn.Linear(4, 2), nn.Softmax(1)).double()
+    model[0].weight.data *= torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]])
+    data = table(1)
+    x = data + torch.tensor([0, 0, 1, 1])  # so that the logit of output 0 stays
+    with torch.no_grad():
+        change = (model(x) - model(data)).numpy()
+    got = DeepExplainer(model, data).shap_values(x)
+    np.testing.assert_allclose(got.sum(1), change, rtol=1e-9)
+    wrong = called(theirs(model, data).shap_values, x, check_additivity=False)
+    assert np.abs(wrong[..., 0]).max() < 1e-12 < np.abs(change[:, 0]).max()
+
+
 def test_sums_that_are_off_are_an_error() -> None:
     delta, sums = torch.tensor([[0.0, 0.02]]), torch.tensor([[0.5, 0.5]])
     with pytest.raises(AdditivityError, match=r"off by up to 0\.02"):
@@ -274,7 +287,7 @@ def test_mistakes_are_met_by_a_sentence(arguments: tuple[Any, ...], message: str
 def test_what_does_not_fit_the_model_is_refused() -> None:
     with pytest.raises(InvalidTypeError, match="X must be one input, as data is; got list"):
         DeepExplainer(dense(), table(3)).shap_values([table(2)])
-    with pytest.raises(InvalidTypeError, match=r"model must be a torch\.nn\.Module"):
+    with pytest.raises(InvalidTypeError, match=r"model must be a torch\.nn\.Module, or a pair"):
         DeepExplainer(lambda x: x, table(3))
     with pytest.raises(InvalidInputError, match="the layer must be a module of the model"):
         DeepExplainer((dense(), nn.ReLU()), table(3))

@@ -112,6 +112,17 @@ def test_tangermemes_own_shuffles_are_the_same_here() -> None:
     )
 
 
+def test_tangermemes_experiments_take_this_function() -> None:
+    marginalize, model, X = tangermeme("marginalize").marginalize, network(), sequences(3)
+    more = {"references": lambda X, n: X.flip(-1)[:, None].expand(-1, n, -1, -1), "n_shuffles": 2}
+    got, expected = (
+        marginalize(model, X, "ACGTACG", func=function, additional_func_kwargs=more)
+        for function in (deep_lift_shap, tangermeme().deep_lift_shap)
+    )
+    torch.testing.assert_close(got.y_before, expected.y_before, **EXACT)
+    torch.testing.assert_close(got.y_after, expected.y_after, **EXACT)
+
+
 class Conditioned(nn.Module):
     """Reads a further argument beside the sequence, and gives shape (N, T, 1)."""
 

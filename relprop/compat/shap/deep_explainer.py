@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.attribution.arguments import check_model
 from relprop.attribution.references import Distribution
 from relprop.compat.arrays import Array, like_model
 from relprop.compat.captum.layers import unwrapped
@@ -59,7 +58,11 @@ class DeepExplainer:
 
     def __init__(self, model: nn.Module | tuple[nn.Module, nn.Module], data: Inputs) -> None:
         whole, layer = model if isinstance(model, tuple) else (model, None)
-        check_model(whole)
+        if not isinstance(whole, nn.Module):
+            raise InvalidTypeError(
+                "model must be a torch.nn.Module, or a pair of one and a module in it; "
+                f"got {type(whole).__name__}"
+            )
         self.model = unwrapped(whole)
         self.data = data
         self.multi_input = isinstance(data, list)
