@@ -14,7 +14,7 @@ def require_on(device: str | torch.device | None, model: nn.Module) -> None:
     parameter = first_parameter(model)
     if device is None or parameter is None:
         return
-    if torch.device(device).type != parameter.device.type:
+    if str(device).partition(":")[0] != parameter.device.type:
         raise InvalidInputError(
             f"device must be where the model is, {parameter.device}, as the model is not moved; "
             f"got {str(device)!r}: call model.to({str(device)!r}) first"

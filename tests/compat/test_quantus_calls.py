@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from relprop import InvalidInputError, InvalidTypeError
+from relprop.compat import kept_plans
 from relprop.compat.quantus import explain_func, explainer
 
 
@@ -100,6 +101,17 @@ def test_settings_are_told_apart_by_their_values() -> None:
     assert np.array_equal(explain_func(model, X, Y, **{**box, "low": low - 1}), wide)
 
 
+def test_no_more_than_so_many_settings_are_remembered() -> None:
+    model = Counting()
+    for k in range(kept_plans.LIMIT + 3):
+        explain_func(model, X, Y, epsilon=0.1 + k)
+    calls = model.calls
+    explain_func(model, X, Y, epsilon=0.1 + kept_plans.LIMIT)
+    assert model.calls == calls
+    explain_func(model, X, Y, epsilon=0.1)
+    assert model.calls == calls + 1
+
+
 def test_a_model_is_left_in_its_mode_and_without_hooks() -> None:
     model = Counting().train()
     state = {name: t.clone() for name, t in model.state_dict().items()}
@@ -130,6 +142,7 @@ def test_an_explainer_has_options_of_its_own_and_any_name() -> None:
         ({"method": "LRP plus"}, "method must be one of 'LRP', 'LRP epsilon'"),
         ({"baselines": 0}, "no option 'baselines'; it has device, .* bias, composite"),
         ({"device": "cuda"}, r"must be where the model is, cpu.*call model.to\('cuda'\)"),
+        ({"device": "gpu"}, "must be where the model is, cpu.*got 'gpu'"),
         ({"reduce_axes": (0,)}, r"must be dimensions after the batch, 1 to 3; got \(0,\)"),
         ({"targets": np.zeros((2, 2), int)}, r"shape \(N,\); got \(2, 2\)"),
         ({"composite": "plus"}, "composite must be one of"),

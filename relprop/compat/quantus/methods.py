@@ -8,7 +8,6 @@ from inspect import signature
 from typing import Any
 
 import relprop
-from relprop.attribution.attributor import Attributor
 from relprop.errors import InvalidInputError
 from relprop.rules.deeplift.choice import RULE_NAMES
 from relprop.rules.lrp.presets import COMPOSITES
@@ -22,7 +21,7 @@ WITHHELD = {"self", "model", "inputs", "target", "return_convergence_delta", "la
 class Method:
     """A class of relprop, settings of its own, and whether the sign of what it finds is dropped."""
 
-    kind: Callable[..., Attributor]
+    kind: type[Any]
     preset: Mapping[str, Any] = field(default_factory=dict)
     magnitude: bool = False
 
@@ -32,8 +31,7 @@ class Method:
         Raises:
             InvalidInputError: there is an option that the method does not have.
         """
-        attribute: Any = getattr(self.kind, "attribute")  # noqa: B009
-        settings, arguments = _names(self.kind), _names(attribute)
+        settings, arguments = _names(self.kind), _names(self.kind.attribute)
         for name in options:
             if name not in settings and name not in arguments:
                 known = ", ".join(sorted({*settings, *arguments}))
