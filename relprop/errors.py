@@ -29,3 +29,7 @@ class UnsupportedOperatorError(RelpropError, NotImplementedError):
 
 class CaptureError(RelpropError, RuntimeError):
     """The model could not be turned into a graph, or the graph does not compute what it does."""
+
+
+class MissingPackageError(RelpropError, ImportError):
+    """What was asked for takes a package that is not installed."""

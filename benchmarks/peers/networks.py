@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from relprop.cli.images import read_picture
-from relprop.cli.zoo import BUILT_IN, MissingPackageError, sample_pictures
+from relprop.cli.zoo import BUILT_IN, sample_pictures
+from relprop.errors import MissingPackageError
 
 Step = Callable[[Tensor], Tensor]
 

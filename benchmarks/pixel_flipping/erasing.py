@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from benchmarks.pixel_flipping.curves import Curves
 from relprop.baselines import blur
 from relprop.cli.loading import first_line
-from relprop.cli.zoo import MissingPackageError
-from relprop.errors import InvalidInputError
+from relprop.errors import InvalidInputError, MissingPackageError
 
 EXPLAINERS = ("captum", "zennit")
 """What Quantus imports where it is installed, to make maps itself."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from relprop.cli.images import Preprocessing, read_picture
-from relprop.cli.zoo import MissingPackageError
+from relprop.errors import MissingPackageError
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,11 @@ class Attributor:
             self._plan(arguments)
         return self
 
+    def sharing(self, plans: list[Plan]) -> Self:
+        """Use the plans in a list, made by a method that is set alike, and add new ones to it."""
+        self._plans = plans
+        return self
+
     def _sweep(self, graph: Graph) -> Sweep:
         """The method's rules for a graph."""
         raise NotImplementedError
@@ -119,7 +124,7 @@ class Attributor:
             self._verify_sparingly(plan, arguments)
         else:
             self._verify(plan, arguments)
-        self._plans = [p for p in self._plans if p.capture.current(self.model)] + [plan]
+        self._plans[:] = [p for p in self._plans if p.capture.current(self.model)] + [plan]
         return plan
 
     def _capture(self, arguments: Sequence[Any]) -> Capture:

@@ -11,11 +11,7 @@ from typing import Any
 from torch import nn
 
 from relprop.cli.images import Preprocessing
-from relprop.errors import RelpropError
-
-
-class MissingPackageError(RelpropError, ImportError):
-    """A built-in model or picture lives in a package that is not installed."""
+from relprop.errors import MissingPackageError
 
 
 @dataclass(frozen=True)

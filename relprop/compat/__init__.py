@@ -1,1 +1,1 @@
-"""The interfaces of other packages, with relprop underneath: one module for each package."""
+"""The interfaces of other packages, with relprop underneath, and what these have in common."""

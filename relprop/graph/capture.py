@@ -192,7 +192,7 @@ def _this_size(argument: Tensor) -> None:
 @contextmanager
 def _silent() -> Iterator[None]:
     """What torch logs and warns of while it exports is not for our users."""
-    logs = [logging.getLogger(name) for name in ("torch.export", "torch.fx")]
+    logs = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx")]
     levels = [log.level for log in logs]
     try:
         for log in logs:

@@ -20,7 +20,7 @@ from benchmarks.pixel_flipping.methods import METHODS, RANDOM, Problem
 from benchmarks.pixel_flipping.network import folded
 from relprop import InvalidInputError
 from relprop.cli.images import Preprocessing
-from relprop.cli.zoo import MissingPackageError
+from relprop.errors import MissingPackageError
 
 PATCH = 8
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -200,3 +202,15 @@ def test_an_exported_program_of_fixed_size_says_so() -> None:
     program = torch.export.export(Function(one_module_twice), (X,))
     with pytest.raises(relprop.CaptureError, match=r"exported for inputs .*\(2, 4, 6, 6\).*got"):
         relprop.LRP(program).attribute(torch.randn(2, 4, 7, 6).double(), target=(0, 0, 0))
+
+
+def test_capture_of_images_with_one_channel_logs_nothing() -> None:
+    written = io.StringIO()
+    listener = logging.StreamHandler(written)
+    logger = logging.getLogger("torch._export.non_strict_utils")
+    logger.addHandler(listener)
+    try:
+        capture(nn.Conv2d(1, 2, 3).eval(), [torch.rand(2, 1, 6, 6)])
+    finally:
+        logger.removeHandler(listener)
+    assert not written.getvalue()
