@@ -1,0 +1,168 @@
+"""Which step of a model's graph has which rule, from zennit's map of modules to rules.
+
+A step belongs to the module that makes it. There are four cases:
+
+* the module has a rule, which fits the step: that rule;
+* it has none, and is one of torch's layers: the gradient, as in zennit;
+* the step is made by a function that a module of the user's own calls, which zennit cannot see:
+  relprop's default where relevance is propagated, otherwise the gradient;
+* relprop has no rule for the operator: an error, unless the user chose its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from relprop.compat.zennit.crossings import Differentiated
+from relprop.compat.zennit.rules import Hook, RelevanceRule, ReluRule
+from relprop.errors import InvalidInputError
+from relprop.graph.linear import Rearrange
+from relprop.graph.node import Graph, Node, Value, is_scalar
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Opaque
+from relprop.rules.gradient import RELUS, GradientRule, gradient_rules
+from relprop.rules.lrp.composite import DEFAULTS, AnyRule, Composite
+from relprop.rules.lrp.selectors import Places
+
+Named = Sequence[tuple[str, nn.Module]]
+#: From a model's modules by their names to the rule for each of them, None where there is none.
+RuleMap = Callable[[Named], list[Hook | None]]
+#: What relevance crosses by default just as its gradient would.
+ALIKE = (Rearrange, MaxPool, AdaptiveMaxPool, Cat)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """The rules of a model's modules, as its graph has them.
+
+    Args:
+        graph: the graph.
+        model: the model.
+        rules: the rule map, which is asked about modules in the order of their calls.
+    """
+
+    rules: dict[str, Hook | None]
+    modules: dict[str, nn.Module]
+
+    @classmethod
+    def of(cls, graph: Graph, model: nn.Module, rules: RuleMap) -> Assigned:
+        """The rules, by all names that modules have."""
+        named = _in_order_of_calls(graph, model)
+        by_module = {
+            id(module): rule for (_, module), rule in zip(named, rules(named), strict=True)
+        }
+        modules = dict(model.named_modules(remove_duplicate=False))
+        made = cls({path: by_module[id(m)] for path, m in modules.items()}, modules)
+        made._require_fitting(graph)
+        return made
+
+    def __getitem__(self, node: Node) -> Hook | None:
+        """The rule of the node's module."""
+        return self.rules.get(node.where.module)
+
+    def is_layer(self, node: Node) -> bool:
+        """Whether the node's module is a layer of torch's."""
+        module = self.modules[node.where.module]
+        own = any(
+            kind.__module__.startswith("torch.nn.modules") and kind is not nn.Module
+            for kind in type(module).__mro__
+        )
+        return own and not any(module.children())
+
+    def _require_fitting(self, graph: Graph) -> None:
+        """Raise if a module's rule is for none of its steps."""
+        steps: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            if not is_scalar(node):
+                steps.setdefault(node.where.module, []).append(node)
+        for path, nodes in steps.items():
+            rule = self.rules.get(path)
+            if rule is not None and not any(fits(rule, node) for node in nodes):
+                labels = ", ".join(dict.fromkeys(repr(node.label) for node in nodes))
+                raise InvalidInputError(
+                    f"a rule must fit the module that it is for; got {type(rule).__name__} for "
+                    f"module {path!r}, a {type(self.modules[path]).__name__} that computes {labels}"
+                )
+
+
+def fits(rule: Hook, node: Node) -> bool:
+    """Whether a rule is for such a step."""
+    if isinstance(rule, RelevanceRule):
+        return rule.declared().fits(node)
+    return isinstance(rule, ReluRule) and isinstance(node, Activation)
+
+
+def _in_order_of_calls(graph: Graph, model: nn.Module) -> Named:
+    """Modules by their first step; one that has none stays behind the one it is listed after."""
+    first: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        path = node.where.module
+        first.setdefault(path, index)
+        while path:
+            path = path.rpartition(".")[0]
+            first.setdefault(path, index)
+    keys, last = {}, 0
+    for path, _ in model.named_modules():
+        last = keys[path] = first.get(path, last)
+    return sorted(model.named_modules(), key=lambda pair: keys[pair[0]])
+
+
+class AssignedComposite(Composite):
+    """Rules of LRP for the steps of one graph.
+
+    Args:
+        graph: the graph.
+        assigned: the rules of modules.
+        relu: the rule for ReLUs that are no modules, where the composite has one.
+    """
+
+    by_value: Mapping[Value, AnyRule]
+
+    def __init__(self, graph: Graph, assigned: Assigned) -> None:
+        super().__init__([])
+        gradients = gradient_rules(graph)
+        by_value = {
+            node.output: _relevance_rule(node, assigned, crossing)
+            for node, crossing in zip(graph.nodes, gradients, strict=True)
+            if crossing is not None
+        }
+        object.__setattr__(self, "by_value", by_value)
+
+    def rule(self, node: Node, places: Places) -> AnyRule:
+        """The rule for a node, as it was declared."""
+        return self.by_value[node.output]
+
+
+def _relevance_rule(node: Node, assigned: Assigned, crossing: GradientRule) -> AnyRule:
+    rule = assigned[node]
+    if isinstance(rule, RelevanceRule) and fits(rule, node):
+        return rule.declared()
+    if isinstance(rule, ReluRule) and fits(rule, node):
+        return Differentiated(rule.crossing())
+    if isinstance(node, ALIKE) or not (assigned.is_layer(node) or isinstance(node, Opaque)):
+        return DEFAULTS[type(node)]
+    return Differentiated(crossing)
+
+
+def crossings(graph: Graph, assigned: Assigned, relu: ReluRule | None) -> list[GradientRule | None]:
+    """The gradient's way through every node, but where a rule says otherwise; None for scalars.
+
+    `relu` is for ReLUs that are functions.
+    """
+
+    def chosen(node: Node, crossing: GradientRule | None) -> GradientRule | None:
+        rule = assigned[node]
+        if crossing is None or not isinstance(node, Activation):
+            return crossing
+        if rule is None and not assigned.is_layer(node) and _is_relu(node):
+            rule = relu
+        return rule.crossing() if isinstance(rule, ReluRule) else crossing
+
+    pairs = zip(graph.nodes, gradient_rules(graph), strict=True)
+    return [chosen(node, crossing) for node, crossing in pairs]
+
+
+def _is_relu(node: Activation) -> bool:
+    return not node.part_of and (node.name, node.parameters) in RELUS
