@@ -13,11 +13,13 @@ from relprop.attribution.attributor import Attributor, Plan, name_inputs, per_ex
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.gradient import GradientMethod
 from relprop.compat.zennit.assignment import Assigned, AssignedComposite, RuleMap, crossings
-from relprop.compat.zennit.rules import ReluRule
+from relprop.compat.zennit.layer import Sum
+from relprop.compat.zennit.rules import Norm, ReluRule
 from relprop.errors import InvalidInputError, InvalidTypeError
 from relprop.graph.node import Graph, Run
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
+from relprop.rules import lrp
 from relprop.rules.lrp.composite import Composite, bounds_ratios, lrp_rules, stand_ins
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 
@@ -64,7 +66,13 @@ class RelevanceMethod(Method, relprop.LRP):
     model: nn.Module
 
     def __init__(self, model: nn.Module, rules: RuleMap, output: Output, unsupported: str) -> None:
-        super().__init__(model, Composite([]), output=output, unsupported=unsupported)
+        super().__init__(
+            model,
+            Composite([]),
+            stabilizer=_stabilizer_of_sums(rules),
+            output=output,
+            unsupported=unsupported,
+        )
         self._rules = rules
 
     def _sweep(self, graph: Graph) -> Sweep:
@@ -118,6 +126,12 @@ class ModifiedGradientMethod(Method, GradientMethod):
             inputs = tuple(run.values[name] for name in plan.graph.inputs[:count])
             found = self._gradients(plan, run, inputs, seed, last=True)
         return tuple(m.contiguous() for m in found)
+
+
+def _stabilizer_of_sums(rules: RuleMap) -> lrp.Stabilizer | None:
+    """The one that a composite has for sums: additions that are no modules have it, too."""
+    (rule,) = rules([("", Sum())])
+    return rule.declared().division if isinstance(rule, Norm) else None
 
 
 def explained(arguments: Sequence[Any]) -> Tensors:

@@ -83,7 +83,8 @@ class Norm(RelevanceRule):
 
     def declared(self) -> lrp.Epsilon:
         """The epsilon rule."""
-        return lrp.Epsilon(declared_stabilizer("stabilizer", self.stabilizer), bias="absorb")
+        stabilizer = declared_stabilizer("stabilizer", self.stabilizer)
+        return lrp.Epsilon(stabilizer, stabilizer=stabilizer, bias="absorb")
 
 
 @dataclass(frozen=True, eq=False)
