@@ -6,25 +6,27 @@ A step belongs to the module that makes it. There are four cases:
 * it has none, and is one of torch's layers: the gradient, as in zennit;
 * the step is made by a function that a module of the user's own calls, which zennit cannot see:
   relprop's default where relevance is propagated, otherwise the gradient;
-* relprop has no rule for the operator: an error, unless the user chose its gradient.
+* so is one that relprop has no rule for: an error, unless the user chose its gradient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from relprop.compat.zennit.crossings import Differentiated
-from relprop.compat.zennit.rules import Hook, RelevanceRule, ReluRule
+from relprop.compat.zennit.crossings import Differentiated, PassThrough
+from relprop.compat.zennit.rules import Hook, Pass, RelevanceRule, ReluRule
 from relprop.errors import InvalidInputError
 from relprop.graph.linear import Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Opaque
-from relprop.rules.gradient import RELUS, GradientRule, gradient_rules
+from relprop.rules.gradient import RELUS, GradientRule, Slope, gradient_rules
+from relprop.rules.lrp import structure
 from relprop.rules.lrp.composite import DEFAULTS, AnyRule, Composite
 from relprop.rules.lrp.selectors import Places
+from relprop.rules.support import Rule, require_supported
 
 Named = Sequence[tuple[str, nn.Module]]
 #: From a model's modules by their names to the rule for each of them, None where there is none.
@@ -37,26 +39,34 @@ ALIKE = (Rearrange, MaxPool, AdaptiveMaxPool, Cat)
 class Assigned:
     """The rules of a model's modules, as its graph has them.
 
-    Args:
-        graph: the graph.
-        model: the model.
-        rules: the rule map, which is asked about modules in the order of their calls.
+    Attributes:
+        rules, modules: by all names that a module has.
+        in_steps: the names of those that take several steps in a call.
     """
 
     rules: dict[str, Hook | None]
     modules: dict[str, nn.Module]
+    in_steps: frozenset[str]
 
     @classmethod
     def of(cls, graph: Graph, model: nn.Module, rules: RuleMap) -> Assigned:
-        """The rules, by all names that modules have."""
+        """What a rule map says of modules in the order of their calls.
+
+        Raises:
+            InvalidInputError: a rule is not for what its module computes.
+        """
         named = _in_order_of_calls(graph, model)
-        by_module = {
-            id(module): rule for (_, module), rule in zip(named, rules(named), strict=True)
-        }
+        made = {id(module): rule for (_, module), rule in zip(named, rules(named), strict=True)}
         modules = dict(model.named_modules(remove_duplicate=False))
-        made = cls({path: by_module[id(m)] for path, m in modules.items()}, modules)
-        made._require_fitting(graph)
-        return made
+        steps = _steps(graph)
+        assigned = cls(
+            {path: made[id(module)] for path, module in modules.items()},
+            modules,
+            frozenset(path for path in steps if len(steps[path]) > len(graph.layers.get(path, ()))),
+        )
+        for path, nodes in steps.items():
+            assigned._require_fitting(path, nodes)
+        return assigned
 
     def __getitem__(self, node: Node) -> Hook | None:
         """The rule of the node's module."""
@@ -71,20 +81,25 @@ class Assigned:
         )
         return own and not any(module.children())
 
-    def _require_fitting(self, graph: Graph) -> None:
-        """Raise if a module's rule is for none of its steps."""
-        steps: dict[str, list[Node]] = {}
-        for node in graph.nodes:
-            if not is_scalar(node):
-                steps.setdefault(node.where.module, []).append(node)
-        for path, nodes in steps.items():
-            rule = self.rules.get(path)
-            if rule is not None and not any(fits(rule, node) for node in nodes):
-                labels = ", ".join(dict.fromkeys(repr(node.label) for node in nodes))
-                raise InvalidInputError(
-                    f"a rule must fit the module that it is for; got {type(rule).__name__} for "
-                    f"module {path!r}, a {type(self.modules[path]).__name__} that computes {labels}"
-                )
+    def _require_fitting(self, path: str, nodes: Sequence[Node]) -> None:
+        """Raise if a module's rule is not for its steps."""
+        rule = self.rules.get(path)
+        if rule is None or isinstance(rule, Pass) or all(fits(rule, node) for node in nodes):
+            return
+        labels = ", ".join(dict.fromkeys(repr(node.label) for node in nodes))
+        raise InvalidInputError(
+            f"a rule must fit the module that it is for; got {type(rule).__name__} for module "
+            f"{path!r}, a {type(self.modules[path]).__name__} that computes {labels}"
+        )
+
+
+def _steps(graph: Graph) -> dict[str, list[Node]]:
+    """What every module computes, but for views, by the module's name."""
+    found: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if not is_scalar(node) and not isinstance(node, Rearrange):
+            found.setdefault(node.where.module, []).append(node)
+    return found
 
 
 def fits(rule: Hook, node: Node) -> bool:
@@ -115,19 +130,18 @@ class AssignedComposite(Composite):
     Args:
         graph: the graph.
         assigned: the rules of modules.
-        relu: the rule for ReLUs that are no modules, where the composite has one.
     """
 
     by_value: Mapping[Value, AnyRule]
 
     def __init__(self, graph: Graph, assigned: Assigned) -> None:
         super().__init__([])
-        gradients = gradient_rules(graph)
         by_value = {
             node.output: _relevance_rule(node, assigned, crossing)
-            for node, crossing in zip(graph.nodes, gradients, strict=True)
+            for node, crossing in zip(graph.nodes, gradient_rules(graph), strict=True)
             if crossing is not None
         }
+        _pass_relus(graph, by_value)
         object.__setattr__(self, "by_value", by_value)
 
     def rule(self, node: Node, places: Places) -> AnyRule:
@@ -137,13 +151,43 @@ class AssignedComposite(Composite):
 
 def _relevance_rule(node: Node, assigned: Assigned, crossing: GradientRule) -> AnyRule:
     rule = assigned[node]
-    if isinstance(rule, RelevanceRule) and fits(rule, node):
-        return rule.declared()
-    if isinstance(rule, ReluRule) and fits(rule, node):
+    if isinstance(rule, RelevanceRule) and not isinstance(node, Rearrange):
+        several = isinstance(rule, Pass) and node.where.module in assigned.in_steps
+        return PassThrough() if several else rule.declared()
+    if isinstance(rule, ReluRule) and isinstance(node, Activation):
         return Differentiated(rule.crossing())
     if isinstance(node, ALIKE) or not (assigned.is_layer(node) or isinstance(node, Opaque)):
         return DEFAULTS[type(node)]
     return Differentiated(crossing)
+
+
+def _pass_relus(graph: Graph, rules: dict[Value, Rule]) -> None:
+    """ReLUs that the gradient crosses hand down what arrives in proportion to their output.
+
+    It is the same then, as nothing arrives where the output is 0, and takes no pass.
+    """
+    amount = {graph.output: True}
+    for node in reversed(graph.nodes):
+        if is_scalar(node):
+            continue
+        rule, arriving = rules[node.output], amount.get(node.output, False)
+        plain = isinstance(rule, Differentiated) and type(rule.crossing) is Slope
+        if plain and not arriving and isinstance(node, Activation) and _is_relu(node):
+            rule = rules[node.output] = structure.Pass()
+        # What is passed may be written out, as an amount.
+        gives = isinstance(rule, structure.Pass) or rule.gives_amount(arriving)
+        for value in node.inputs:
+            amount[value] = amount.get(value, False) or gives
+
+
+def require_covered(graph: Graph, assigned: Assigned, unsupported: str) -> None:
+    """Raise for operators that neither a rule of relprop nor one of a torch layer's is for."""
+    nodes = [
+        node
+        for node in graph.nodes
+        if not (isinstance(node, Opaque) and (assigned[node] or assigned.is_layer(node)))
+    ]
+    require_supported(replace(graph, nodes=nodes), unsupported)
 
 
 def crossings(graph: Graph, assigned: Assigned, relu: ReluRule | None) -> list[GradientRule | None]:

@@ -12,7 +12,7 @@ from relprop.graph.node import Node, Run, Value
 from relprop.graph.nonlinear import Activation
 from relprop.rules.gradient import GradientRule, Slope
 from relprop.rules.lrp.relevance import LrpContext, Relevance
-from relprop.rules.lrp.structure import StructureRule
+from relprop.rules.lrp.structure import PassAmount, StructureRule
 
 
 class GuidedSlope(Slope):
@@ -71,3 +71,30 @@ class Differentiated(StructureRule):
         arrived = R.total(context.run, context[node.output])
         sent = self.crossing.backward(node, context.run, arrived)
         return tuple(Relevance(amount=part) for part in sent)
+
+
+class PassThrough(StructureRule):
+    """One of several steps that a module takes, where relevance passes the module as it is.
+
+    It follows the first operand, which is what each step makes more of: so from `x - mean(x)` and
+    `x / (1 + |x|)` to x.
+    """
+
+    def fits(self, node: Node) -> bool:
+        """All nodes: it is made for one of them."""
+        return True
+
+    def keeps(self, node: Node) -> Sequence[Value]:
+        """The step's output."""
+        return (node.output,)
+
+    def gives_amount(self, arriving: bool) -> bool:
+        """Always."""
+        return True
+
+    def backward(
+        self, node: Node, context: LrpContext, R: Relevance
+    ) -> tuple[Relevance | None, ...]:
+        """The first input gets everything."""
+        (first,) = PassAmount().backward(node, context, R)
+        return (first, *[None] * (len(node.inputs) - 1))

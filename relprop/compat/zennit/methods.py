@@ -9,10 +9,17 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.attribution.attributor import Attributor, Plan, name_inputs, per_example
+from relprop.attribution.arguments import check_choice
+from relprop.attribution.attributor import UNSUPPORTED, Attributor, Plan, name_inputs, per_example
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.gradient import GradientMethod
-from relprop.compat.zennit.assignment import Assigned, AssignedComposite, RuleMap, crossings
+from relprop.compat.zennit.assignment import (
+    Assigned,
+    AssignedComposite,
+    RuleMap,
+    crossings,
+    require_covered,
+)
 from relprop.compat.zennit.layer import Sum
 from relprop.compat.zennit.rules import Norm, ReluRule
 from relprop.errors import InvalidInputError, InvalidTypeError
@@ -71,13 +78,15 @@ class RelevanceMethod(Method, relprop.LRP):
             Composite([]),
             stabilizer=_stabilizer_of_sums(rules),
             output=output,
-            unsupported=unsupported,
+            unsupported="gradient",
         )
         self._rules = rules
+        self._uncovered = check_choice(unsupported, UNSUPPORTED, "unsupported")
 
     def _sweep(self, graph: Graph) -> Sweep:
-        composite = AssignedComposite(graph, Assigned.of(graph, self.model, self._rules))
-        rules = lrp_rules(graph, composite, self.settings)
+        assigned = Assigned.of(graph, self.model, self._rules)
+        require_covered(graph, assigned, self._uncovered)
+        rules = lrp_rules(graph, AssignedComposite(graph, assigned), self.settings)
         stand_in = stand_ins(graph, rules, amount_at_output=True)
         return Sweep(graph, rules, stand_in, winograd=bounds_ratios(graph, rules))
 
