@@ -53,7 +53,7 @@ class Assigned:
         """What a rule map says of modules in the order of their calls.
 
         Raises:
-            InvalidInputError: a rule is not for what its module computes.
+            InvalidInputError: a rule is not for what its module computes, or for several modules.
         """
         named = _in_order_of_calls(graph, model)
         made = {id(module): rule for (_, module), rule in zip(named, rules(named), strict=True)}
@@ -66,6 +66,8 @@ class Assigned:
         )
         for path, nodes in steps.items():
             assigned._require_fitting(path, nodes)
+        for path in graph.layers:
+            assigned._require_leaf(path)
         return assigned
 
     def __getitem__(self, node: Node) -> Hook | None:
@@ -80,6 +82,15 @@ class Assigned:
             for kind in type(module).__mro__
         )
         return own and not any(module.children())
+
+    def _require_leaf(self, path: str) -> None:
+        """Raise if a module has a rule, and modules in it."""
+        rule, module = self.rules.get(path), self.modules.get(path)
+        if rule is not None and module is not None and any(module.children()):
+            raise InvalidInputError(
+                f"a rule must be for a module without modules in it; got {type(rule).__name__} for "
+                f"{path!r}, a {type(module).__name__}: give those in it rules of their own"
+            )
 
     def _require_fitting(self, path: str, nodes: Sequence[Node]) -> None:
         """Raise if a module's rule is not for its steps."""

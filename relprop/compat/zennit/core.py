@@ -75,13 +75,13 @@ class Composite:
             InvalidTypeError: `module` is no module, or a rule is none of
                 `relprop.compat.zennit.rules`.
         """
-        self.remove()
+        self.forget()
         self._registered = ModifiedModel(module, self.method(module, output, unsupported))
         return self._registered
 
     def remove(self) -> None:
         """Forget the model; warns if it was never called in its modified form."""
-        registered, self._registered = self._registered, None
+        registered = self.forget()
         if registered is not None and not registered.asked:
             warnings.warn(
                 "the model itself is never changed: call what the composite gives, as in "
@@ -90,6 +90,11 @@ class Composite:
                 UserWarning,
                 stacklevel=3,
             )
+
+    def forget(self) -> ModifiedModel | None:
+        """Forget the model, if there is one, and give it."""
+        registered, self._registered = self._registered, None
+        return registered
 
     def context(
         self, module: nn.Module, *, output: Output = None, unsupported: str = "error"
@@ -160,8 +165,11 @@ class CompositeContext:
     def __enter__(self) -> ModifiedModel:
         return self.composite.register(self.module, **self._settings)
 
-    def __exit__(self, *error: object) -> None:
-        self.composite.remove()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self.composite.remove()
+        else:
+            self.composite.forget()
 
 
 def _no_rule(notes: dict[Any, Any], name: str, module: nn.Module) -> None:
