@@ -222,6 +222,19 @@ def test_a_stabilizer_may_read_all_denominators_at_once(stabilizer: str) -> None
     assert_same(plain(), make, images())
 
 
+@pytest.mark.parametrize("name", ["epsilon_plus", "excitation_backprop", "guided_backprop"])
+def test_relevance_may_be_sent_from_where_a_last_relu_is_off(name: str) -> None:
+    torch.manual_seed(6)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.ReLU()).double()
+
+    def make(package: Package) -> Any:
+        return package("composites").COMPOSITES[name]()
+
+    x = torch.randn(3, 4, dtype=torch.float64)
+    assert (model(x) == 0).any()
+    assert_same(model, make, x, torch.randn(3, 5, dtype=torch.float64))
+
+
 class Nested(nn.Module):
     """Modules by name, one of them called twice, activation functions, and a sum as a module."""
 

@@ -67,6 +67,10 @@ TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: rules.Epsilon().register(nn.Linear(2, 2)),
         "must be put on modules by a composite",
     ),
+    "a rule made of functions": (
+        lambda: core.BasicHook(input_modifiers=[torch.relu]),
+        "BasicHook cannot be a rule here, as modules are not hooked",
+    ),
     "an attribute canonizer": (
         lambda: canonizers.AttributeCanonizer(lambda name, module: {}),
         "models are never changed here: set the attributes on a copy",

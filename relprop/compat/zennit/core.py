@@ -17,7 +17,15 @@ from relprop.compat.zennit.stabilizer import Stabilizer
 from relprop.errors import InvalidInputError, InvalidTypeError
 from relprop.graph.outputs import Output
 
-__all__ = ["Composite", "CompositeContext", "ModifiedModel", "Stabilizer", "stabilize"]
+__all__ = [
+    "BasicHook",
+    "Composite",
+    "CompositeContext",
+    "Hook",
+    "ModifiedModel",
+    "Stabilizer",
+    "stabilize",
+]
 
 #: From what was noted so far, a module's name, and the module, to its rule.
 ModuleMap = Callable[[dict[Any, Any], str, nn.Module], Hook | None]
@@ -32,6 +40,20 @@ def stabilize(
 ) -> Tensor:
     """A tensor that can be divided by: see `Stabilizer`."""
     return Stabilizer(epsilon, clip, norm_scale, dim)(input)
+
+
+class BasicHook(Hook):
+    """A rule of one's own, made of functions: not possible here.
+
+    Raises:
+        InvalidTypeError: always.
+    """
+
+    def __init__(self, *functions: object, **more: object) -> None:
+        raise InvalidTypeError(
+            f"{type(self).__name__} cannot be a rule here, as modules are not hooked: use one of "
+            "relprop.compat.zennit.rules, or write it as a rule of relprop.rules.lrp"
+        )
 
 
 class Composite:
