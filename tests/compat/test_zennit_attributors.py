@@ -36,6 +36,11 @@ ATTRIBUTORS: dict[str, dict[str, Any]] = {
     },
     "occlusion": {"attributor": "Occlusion", "window": 4, "stride": 4},
     "occlusion by channel": {"attributor": "Occlusion", "window": (1, 6, 3), "stride": (1, 6, 3)},
+    "occlusion by other strides": {
+        "attributor": "Occlusion",
+        "window": (1, 6, 6),
+        "stride": (6, 6),
+    },
     "occlusion of all channels": {"attributor": "Occlusion", "window": (4, 4), "stride": (4, 4)},
 }
 

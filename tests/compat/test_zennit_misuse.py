@@ -128,6 +128,18 @@ INPUTS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: explain(composites.EpsilonPlus(), unsupported="ignore"),
         "unsupported must be one of 'error', 'gradient'",
     ),
+    "no gradients": (
+        lambda: attribution.SmoothGrad(model(), n_iter=0),
+        "n_iter must be an int >= 1; got 0",
+    ),
+    "no points on the path": (
+        lambda: attribution.IntegratedGradients(model(), n_iter=0),
+        "n_iter must be an int >= 1; got 0",
+    ),
+    "windows that stay where they are": (
+        lambda: attribution.Occlusion(model(), stride=(2, 0)),
+        "stride must be 1 or more",
+    ),
     "more windows than dimensions": (
         lambda: attribution.Occlusion(model(), window=(1, 1), stride=1)(X),
         "must have at most a number for each of 1 dimensions",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relprop.attribution.gradient_sums import check_count
 from relprop.compat.zennit.attributor import Attributor, AttrOutput
 from relprop.compat.zennit.core import Composite
 from relprop.compat.zennit.methods import Seed, checked_seed
@@ -72,6 +73,9 @@ class SmoothGrad(Gradient):
             `Gradient`.
         noise_level: the noise's standard deviation, in units of an example's range.
         n_iter: of how many gradients to take the mean.
+
+    Raises:
+        InvalidInputError: `create_graph` is set, or `n_iter` is below 1.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class SmoothGrad(Gradient):
     ) -> None:
         super().__init__(model, composite, attr_output, create_graph, retain_graph, **settings)
         self.noise_level = noise_level
+        check_count(n_iter, "n_iter")
         self.n_iter = n_iter
 
     def forward(self, input: Tensor, attr_output_fn: Seed) -> tuple[Tensor, Tensor]:
@@ -108,6 +113,9 @@ class IntegratedGradients(Gradient):
             `Gradient`.
         baseline_fn: a function from x to the baseline x0; None for zeros.
         n_iter: n.
+
+    Raises:
+        InvalidInputError: `create_graph` is set, or `n_iter` is below 1.
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class IntegratedGradients(Gradient):
     ) -> None:
         super().__init__(model, composite, attr_output, create_graph, retain_graph, **settings)
         self.baseline_fn = torch.zeros_like if baseline_fn is None else baseline_fn
+        check_count(n_iter, "n_iter")
         self.n_iter = n_iter
 
     def forward(self, input: Tensor, attr_output_fn: Seed) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -37,10 +37,12 @@ class Occlusion(Attributor):
             what is within, and puts zeros elsewhere.
         window: the window's size, for the last dimensions as many as there are numbers; one number
             for all but the first.
-        stride: how far from one window to the next, in the same way.
+        stride: how far from one window to the next, in the same way; where there is no number, as
+            far as the window is wide.
 
     Raises:
-        InvalidTypeError: `window` or `stride` is no int and no tuple of ints.
+        InvalidTypeError: `window` or `stride` is no int and no tuple of ints. InvalidInputError:
+            one of them is below 1.
     """
 
     def __init__(
@@ -73,15 +75,18 @@ class Occlusion(Attributor):
     def _windows(self, input: Tensor) -> Iterator[tuple[slice, ...]]:
         """One window after another; the last ones end with the input."""
         sizes = input.shape[1:]
-        window, stride = (_for_all(given, sizes) for given in (self.window, self.stride))
+        window = _for_all(self.window, sizes, sizes)
+        stride = _for_all(self.stride, sizes, window)
         starts = (range(0, n, step) for n, step in zip(sizes, stride, strict=True))
         for corner in itertools.product(*starts):
             ends = zip(corner, window, strict=True)
             yield (slice(None), *(slice(start, start + size) for start, size in ends))
 
 
-def _for_all(given: int | tuple[int, ...], sizes: torch.Size) -> tuple[int, ...]:
-    """A number for each dimension; what is not given is the whole of it."""
+def _for_all(
+    given: int | tuple[int, ...], sizes: Sequence[int], otherwise: Sequence[int]
+) -> tuple[int, ...]:
+    """A number for each dimension after the batch; for first ones that lack one, `otherwise`."""
     if isinstance(given, int):
         return tuple(min(given, n) for n in sizes)
     if len(given) > len(sizes):
@@ -89,12 +94,13 @@ def _for_all(given: int | tuple[int, ...], sizes: torch.Size) -> tuple[int, ...]
             f"window and stride must have at most a number for each of {len(sizes)} dimensions "
             f"after the batch; got {given}"
         )
-    return (*sizes[: len(sizes) - len(given)], *given)
+    return (*otherwise[: len(sizes) - len(given)], *given)
 
 
 def _checked(name: str, given: object) -> int | tuple[int, ...]:
-    if isinstance(given, int) or (
-        isinstance(given, tuple) and all(isinstance(size, int) for size in given)
-    ):
-        return given
-    raise InvalidTypeError(f"{name} must be an int or a tuple of ints; got {given!r}")
+    numbers = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(number, int) for number in numbers):
+        raise InvalidTypeError(f"{name} must be an int or a tuple of ints; got {given!r}")
+    if not all(number > 0 for number in numbers):
+        raise InvalidInputError(f"{name} must be 1 or more; got {given!r}")
+    return numbers if isinstance(given, tuple) else numbers[0]
