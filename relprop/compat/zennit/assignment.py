@@ -2,11 +2,11 @@
 
 A step belongs to the module that makes it. There are four cases:
 
-* the module has a rule, which fits the step: that rule;
+* the module has a rule: that rule;
 * it has none, and is one of torch's layers: the gradient, as in zennit;
-* the step is made by a function that a module of the user's own calls, which zennit cannot see:
-  relprop's default where relevance is propagated, otherwise the gradient;
-* so is one that relprop has no rule for: an error, unless the user chose its gradient.
+* it is a module of the user's own, which calls functions that zennit cannot see: relprop's default
+  where relevance is propagated, otherwise the gradient;
+* such a function is an operator without a default: an error, unless the user chose its gradient.
 """
 
 from __future__ import annotations

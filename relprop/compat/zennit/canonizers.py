@@ -19,10 +19,6 @@ class Canonizer:
     def remove(self) -> None:
         """There is nothing to undo."""
 
-    def copy(self) -> Canonizer:
-        """The canonizer itself, which has no state."""
-        return self
-
 
 class MergeBatchNorm(Canonizer):
     """Base of those that fold a batch norm into a layer before it: needless here."""

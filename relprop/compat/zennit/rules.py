@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -21,10 +21,6 @@ ZeroParams = str | Sequence[str] | None
 
 class Hook:
     """Base of the rules, under zennit's name for it; nothing is hooked here."""
-
-    def copy(self) -> Hook:
-        """The rule itself, which has no state."""
-        return self
 
     def register(self, module: nn.Module) -> None:
         """There is no way to put a rule on a module by itself."""
@@ -273,7 +269,7 @@ class ReLUBetaSmooth(ReluRule):
         beta_smooth: beta.
     """
 
-    beta_smooth: float = field(default=10.0)
+    beta_smooth: float = 10.0
 
     def crossing(self) -> GradientRule:
         """The smooth slope."""
