@@ -1,8 +1,8 @@
 """Operators that are read as several nodes, each of which rules exist for.
 
 Softmax is a quotient of exponentials, a normalisation is a product of a centred tensor and the
-inverse of its deviation, a PReLU is the difference of two ReLUs. Like `aten.py`, this file is part
-of the table `READERS`.
+inverse of its deviation, a PReLU is the difference of two ReLUs, a stack is a concatenation. Like
+`aten.py`, this file is part of the table `READERS`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from relprop.graph.aten import AtenCall, Unreadable, reads
 from relprop.graph.linear import Affine, Fixed, Rearrange
 from relprop.graph.matrix_products import READERS
 from relprop.graph.node import Call, Node, Operand, Value
-from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Product, Sum
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, Product, Sum
 
 __all__ = ["READERS"]
 
@@ -95,6 +95,18 @@ def _largest(steps: Steps, x: Value) -> Value:
     x = steps.rearrange(aten.unsqueeze.default, x, 1)
     x = steps.apply(AdaptiveMaxPool, _adaptive_max, x)
     return steps.rearrange(aten.squeeze.dim, x, 1)
+
+
+@reads("stack")
+def _stack(call: AtenCall) -> list[Node]:
+    """A concatenation along a dimension that each part is given before."""
+    if any(not isinstance(item, Operand) for item in call["tensors"]):
+        raise Unreadable("one of its parts is a constant")
+    steps, dim = Steps(call), call["dim"] % call.ndim
+    values = [call.operands[item.index] for item in call["tensors"]]
+    parts = [steps.rearrange(aten.unsqueeze.default, value, dim) for value in values]
+    steps.add(Cat, *parts, dim=dim)
+    return steps.done()
 
 
 @reads("div")

@@ -142,14 +142,16 @@ def _write_out_passes(graph: Graph, rules: list[Rule | None]) -> None:
                 rules[index] = structure.PassAmount()
 
 
-def stand_ins(graph: Graph, rules: Sequence[Rule | None]) -> dict[Value, Value]:
+def stand_ins(
+    graph: Graph, rules: Sequence[Rule | None], amount_at_output: bool = False
+) -> dict[Value, Value]:
     """Activations for which a ReLU's output may be kept in their place.
 
     Where it is positive it equals its input, and elsewhere no relevance arrives: so the output
     alone is enough, unless relevance comes in amounts, which do not vanish with it, or the rule
-    below reads the rest too.
+    below reads the rest too. `amount_at_output` says whether it begins as one.
     """
-    amount: dict[Value, bool] = {}
+    amount = {graph.output: amount_at_output}
     found: dict[Value, Value] = {}
     makers = {node.output: rule for node, rule in zip(graph.nodes, rules, strict=True)}
     for node, rule in zip(reversed(graph.nodes), reversed(rules), strict=True):
