@@ -8,10 +8,12 @@ import torch
 from relprop.ops import (
     adaptive_max_pool_shapley_parts,
     adaptive_max_pool_winner,
+    few_channel_transpose,
     lrp_ratio,
     max_pool_shapley,
     max_pool_shapley_parts,
     max_pool_winner,
+    pointwise_convolution,
     rescale,
     signed_linear,
     signed_linear_backward,
@@ -238,6 +240,31 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: winograd_convolution(X, FILTERS, negative=float("-inf")),
         ValueError,
         "negative must be a finite number, got -inf",
+    ),
+    "filters of 3x3 as if of 1x1": (
+        lambda: pointwise_convolution(X, FILTERS),
+        ValueError,
+        r"weight must be \(out, 3, 1, 1\), got shape \(5, 3, 3, 3\)",
+    ),
+    "another input of another size": (
+        lambda: pointwise_convolution(X, FILTERS[..., :1, :1], other=X[..., :2]),
+        ValueError,
+        "other must have the shape of x",
+    ),
+    "a factor that is no number": (
+        lambda: pointwise_convolution(X, FILTERS[..., :1, :1], other_positive=float("nan")),
+        ValueError,
+        "other_positive must be a finite number, got nan",
+    ),
+    "what no convolution gives": (
+        lambda: few_channel_transpose(X, FILTERS[:3], input_size=(8, 9), padding=1),
+        ValueError,
+        r"s must have the rows and columns of the convolution's output, \(8, 9\) for input_size",
+    ),
+    "filters for other outputs": (
+        lambda: few_channel_transpose(X, FILTERS, input_size=(8, 8), padding=1),
+        ValueError,
+        r"got shapes \(2, 3, 8, 8\) and \(5, 3, 3, 3\)",
     ),
     "an output size of zero": (
         lambda: adaptive_max_pool_shapley_parts(X, X, output_size=0),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 #: What torch's own kernels do well enough.
 WITHOUT_KERNELS = ("signed_convolution", "signed_convolution_backward")
 #: What has a kernel for CPUs with fused multiply-adds, and none for CUDA.
-CPU_ALONE = ("winograd_convolution",)
+CPU_ALONE = ("winograd_convolution", "pointwise_convolution", "few_channel_transpose")
 
 
 def test_every_operator_says_what_serves_it_on_every_device() -> None:

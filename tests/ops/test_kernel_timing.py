@@ -54,6 +54,14 @@ def arguments() -> dict[str, tuple[Any, ...]]:
         "signed_linear": (d, weight),
         "signed_linear_backward": (p, n, d, weight),
         "winograd_convolution": (x, torch.randn(5, 3, 3, 3), None, [1, 1], 1.0, -1.0, False),
+        "pointwise_convolution": (
+            *(x, torch.randn(5, 3, 1, 1), None, 2.0, 0.0, False),
+            *(many(), 0.0, -1.0),
+        ),
+        "few_channel_transpose": (
+            *(x, torch.randn(3, 2, 3, 3), x.shape[2:], [1, 1], [1, 1], 2.0, 0.0),
+            *(many(), 0.0, -1.0),
+        ),
     }
 
 

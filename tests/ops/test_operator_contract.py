@@ -55,6 +55,12 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
             [6, 8], [2, 2], [0, 0], [1, 1], False, [0, 0], 1,
         ),
         "winograd_convolution": (x, random(5, 3, 3, 3), random(5), [1, 1], 1.0, -1.0, False),
+        "pointwise_convolution": (
+            x, random(5, 3, 1, 1), random(5), 2.0, 0.0, False, x.flip(3), 0.0, -1.0,
+        ),
+        "few_channel_transpose": (
+            x, random(3, 2, 3, 3), [12, 16], [2, 2], [1, 1], 2.0, 0.0, x.flip(3), 0.0, -1.0,
+        ),
     }[operator]  # fmt: skip
 
 
@@ -94,7 +100,11 @@ OWN_SHAPE = {
     "signed_convolution": (2, (4, 3, 4)),
     "signed_convolution_backward": (2, (3, 6, 8)),
     "winograd_convolution": (1, (5, 6, 8)),
+    "pointwise_convolution": (1, (5, 6, 8)),
+    "few_channel_transpose": (1, (2, 12, 16)),
 }
+# Whose vectors are channels that lie side by side.
+CHANNELS_LAST = {"winograd_convolution", "pointwise_convolution", "few_channel_transpose"}
 
 
 def shapes_of_results(operator: str, a: tuple[Any, ...]) -> list[torch.Size]:
@@ -193,7 +203,7 @@ def allocated(call: Callable[[], object]) -> int:
 def test_kernels_copy_no_operand(operator: str, memory_format: torch.memory_format) -> None:
     if not is_native(operator):
         pytest.skip("the CPU kernel is not built")
-    if operator == "winograd_convolution" and memory_format == torch.contiguous_format:
+    if operator in CHANNELS_LAST and memory_format == torch.contiguous_format:
         pytest.skip("its vectors are channels that lie side by side")
     a = tuple(
         t.to(memory_format=memory_format) if isinstance(t, Tensor) and t.dim() == 4 else t
