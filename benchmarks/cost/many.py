@@ -156,6 +156,14 @@ def samples(task: Task, x: Tensor) -> Tensor:
     return brightness[:, None, None, None].expand(-1, *x.shape[1:]).contiguous()
 
 
+FORWARD = (
+    torch.ops.aten.convolution.default,
+    torch.ops.relprop.winograd_convolution.default,
+    torch.ops.relprop.pointwise_convolution.default,
+)
+"""What a first layer may come to."""
+
+
 class FirstLayer(TorchDispatchMode):
     """Counts the examples that go forward through the first convolution."""
 
@@ -166,8 +174,7 @@ class FirstLayer(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        forward = torch.ops.aten.convolution.default, torch.ops.relprop.winograd_convolution.default
-        real = func in forward and not isinstance(args[0], FakeTensor)
+        real = func in FORWARD and not isinstance(args[0], FakeTensor)
         if real and args[0].shape[1] == self.channels:
             self.examples += len(args[0])
         return func(*args, **(kwargs or {}))

@@ -180,6 +180,20 @@ def _winograd(shape: Shape, *, negative: float, transposed: bool) -> Arguments:
     return _last(torch.randn(shape)), _filters(shape), None, [1, 1], 1.0, negative, transposed
 
 
+def _pointwise(shape: Shape, *, transposed: bool, apart: bool) -> Arguments:
+    """A third as many outputs; back in two parts, or whole."""
+    channels = (shape[1], shape[1] // 3) if transposed else (shape[1] // 3, shape[1])
+    x, weight = _last(torch.randn(shape)), torch.randn(*channels, 1, 1) / shape[1]
+    parts = (2.0, 0.0) if apart else (1.0, 1.0)
+    return x, weight, None, *parts, transposed, x.flip(3) if apart else None, 0.0, -1.0
+
+
+def _few_channels(shape: Shape) -> Arguments:
+    size = [2 * n for n in shape[2:]]
+    weight = torch.randn(shape[1], 3, 7, 7) / shape[1]
+    return _last(torch.randn(shape)), weight, size, [2, 2], [3, 3], 1.0, 1.0, None, 1.0, 1.0
+
+
 GEOMETRY: Arguments = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
 
 
@@ -222,6 +236,18 @@ def _conv2d(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
     return lambda: functional.conv2d(x, weight, padding=1)
 
 
+def _conv2d_of_pixels(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
+    x, weight, _bias, _positive, _negative, transposed, *_rest = arguments
+    convolve = functional.conv_transpose2d if transposed else functional.conv2d
+    return lambda: convolve(x, weight)
+
+
+def _conv2d_back(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
+    s, weight, size, stride, padding, *_rest = arguments
+    shape = (s.shape[0], weight.shape[1], *size)
+    return lambda: torch.nn.grad.conv2d_input(shape, weight, s, stride, padding)
+
+
 def _max_pool(
     arguments: Arguments, _: tuple[Tensor, ...], *, size: int | None = None
 ) -> Callable[[], Any]:
@@ -242,6 +268,8 @@ LIMITS: dict[str, Limit] = {
     "copy": _copy,
     "F.linear": _linear,
     "conv2d": _conv2d,
+    "conv2d 1x1": _conv2d_of_pixels,
+    "conv2d 7x7 back": _conv2d_back,
     "max_pool2d 2x2": partial(_max_pool, size=2),
     "max_pool2d 3x3": partial(_max_pool, size=3),
     "adaptive_max_pool2d": _max_pool,
@@ -308,6 +336,30 @@ OPERATORS: tuple[Operator, ...] = (
         )
         for shape in (PICTURE, (1, 256, 56, 56), (1, 512, 14, 14))
         for variant, negative, transposed in (("W", 1.0, False), ("|W| back", -1.0, True))
+    ),
+    *(
+        Operator(
+            "pointwise_convolution",
+            f"{shape[1]} channels, {variant}",
+            partial(_pointwise, transposed=transposed, apart=apart),
+            "conv2d 1x1",
+            shape=shape,
+            small=(2, 6, 9, 10),
+        )
+        for shape in ((1, 192, 56, 56), (1, 768, 14, 14))
+        for variant, transposed, apart in (
+            ("W", False, False),
+            ("W back", True, False),
+            ("2 W+ and -W- back", True, True),
+        )
+    ),
+    Operator(
+        "few_channel_transpose",
+        "64 channels to 3",
+        _few_channels,
+        "conv2d 7x7 back",
+        shape=(1, 64, 112, 112),
+        small=(2, 5, 9, 10),
     ),
     Operator("signed_convolution", "", _signed_convolution, "conv2d", 2.0),
     Operator("signed_convolution_backward", "", _signed_convolution_backward, "conv2d", 2.0),
