@@ -87,7 +87,7 @@ bench: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## measure what explana
 	$(BIN)/python -m benchmarks.cost operators --output $(COST)
 	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --output $(COST) $(ARGS) || exit; done
 
-bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with all networks, sizes and threads, in an hour and a half
+bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with all networks, sizes and threads, in two hours; ARGS="--seconds 80" for half of that
 	$(BIN)/python -m benchmarks.cost operators --full --output $(COST)
 	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --full --output $(COST) $(ARGS) || exit; done
 

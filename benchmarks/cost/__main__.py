@@ -173,14 +173,16 @@ def _timed(case: Case, arguments: Any, say: Say) -> dict[str, Any]:
 
 
 @program.command("many")
-@_with(FULL, NETWORK, ROUNDS, PEERS, CHECK, FOLDER)
+@_with(FULL, NETWORK, ROUNDS, SECONDS, PEERS, CHECK, FOLDER)
 def many_command(
-    full: bool, chosen: Any, rounds: int | None, peers: bool, check: bool, output: Path
-) -> None:
+    full: bool, chosen: Any, rounds: int | None, seconds: float | None, peers: bool, check: bool,
+    output: Path,
+) -> None:  # fmt: skip
     """Time of many targets, and of many baselines, at once; and how often is swept forward."""
     everything = many.FULL if full else many.QUICK
     tasks = [task for task in everything if not chosen or task.network in chosen]
-    budget, measured = Budget(math.inf, rounds) if rounds else Budget(many.SECONDS[full]), []
+    limit = many.SECONDS[full] if seconds is None else seconds
+    budget, measured = Budget(math.inf, rounds) if rounds else Budget(limit), []
     with _progress(len(tasks) + check) as progress:
         _require_right(check, {t.network for t in tasks}, {t.method for t in tasks}, progress)
         for task in tasks:
@@ -238,13 +240,15 @@ def operators(full: bool, names: Any, rounds: int | None, check: bool, output: P
 
 
 @program.command("scaling")
-@_with(FULL, NETWORK, PIXELS, ROUNDS, CHECK, FOLDER)
+@_with(FULL, NETWORK, PIXELS, ROUNDS, SECONDS, CHECK, FOLDER)
 def scaling_command(
-    full: bool, chosen: Any, pixels: Any, rounds: int | None, check: bool, output: Path
-) -> None:
+    full: bool, chosen: Any, pixels: Any, rounds: int | None, seconds: float | None, check: bool,
+    output: Path,
+) -> None:  # fmt: skip
     """Time and peak memory against the size of a picture, of a batch, and threads."""
     scale = scaling.restricted(scaling.FULL if full else scaling.QUICK, chosen, pixels)
-    scale = replace(scale, rounds=rounds or scale.rounds)
+    limit = scale.seconds if seconds is None else seconds
+    scale = replace(scale, rounds=rounds or scale.rounds, seconds=limit)
     cases, measured, outlook = list(scale.cases()), [], scaling.Outlook()
     with _progress(len(cases) + check) as progress:
         _require_right(check, scale.networks, scale.methods, progress)
