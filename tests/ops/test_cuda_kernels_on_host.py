@@ -97,8 +97,9 @@ def test_reveal_cancel(
     m_positive, m_negative = (torch.full((count,), float("nan")) for _ in range(2))
     code = ACTIVATIONS[activation].code
     r = x0.repeat(count // period)
-    # not the sum of r and the parts, so that it shows which of them is taken
-    x = r + (P + N) + 0.25 if x_given else None
+    # not the sum of r and the parts, so that it shows which of them is taken; and so far from it
+    # that no step comes out as almost nothing, where float32 says little of a secant
+    x = r + (P + N) + 8 if x_given else None
     kernels.reveal_cancel(
         pack, *map(pointer, (positive, negative, P, N, x0, x, m_positive, m_negative)),
         ctypes.c_int64(count), ctypes.c_int64(period), ctypes.c_int64(code),
