@@ -44,7 +44,7 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", filter(blocks, PAGES), ids=name_of)
+@pytest.mark.parametrize("page", list(filter(blocks, PAGES)), ids=name_of)
 def test_the_code_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
