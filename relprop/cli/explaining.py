@@ -124,19 +124,29 @@ class Subject:
         return View(self._preprocessing.crop(picture), inputs, outputs[0].cpu())
 
 
+def make_lrp(subject: Subject, plan: Plan) -> LRP:
+    """LRP of the subject's model, by the plan."""
+    # Pixels have bounds, so the rule that wants to know them can be told.
+    bounded = COMPOSITES[plan.composite].needs_bounds
+    low, high = subject.bounds() if bounded else (None, None)
+    return LRP(
+        subject.model,
+        plan.composite,
+        bias=plan.bias,
+        low=low,
+        high=high,
+        unsupported=plan.unsupported,
+    )
+
+
+def make_deep_lift(subject: Subject, plan: Plan) -> DeepLift:
+    """DeepLIFT of the subject's model, by the plan."""
+    return DeepLift(subject.model, plan.rule, plan.max_pool, unsupported=plan.unsupported)
+
+
 class _LayerWiseRelevance:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        # Pixels have bounds, so the rule that wants to know them can be told.
-        bounded = COMPOSITES[plan.composite].needs_bounds
-        low, high = subject.bounds() if bounded else (None, None)
-        self._lrp = LRP(
-            subject.model,
-            plan.composite,
-            bias=plan.bias,
-            low=low,
-            high=high,
-            unsupported=plan.unsupported,
-        )
+        self._lrp = make_lrp(subject, plan)
         self._title = f"LRP {plan.composite}" + (
             f", bias {plan.bias}" if plan.bias != "absorb" else ""
         )
@@ -154,9 +164,7 @@ class _LayerWiseRelevance:
 
 class _DifferenceFromBaseline:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self._deep_lift = DeepLift(
-            subject.model, plan.rule, plan.max_pool, unsupported=plan.unsupported
-        )
+        self._deep_lift = make_deep_lift(subject, plan)
         self._baseline = plan.baseline
         name = plan.baseline if isinstance(plan.baseline, str) else "picture"
         pools = f", {plan.max_pool} pools" if plan.max_pool != "winner" else ""

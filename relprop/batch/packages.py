@@ -1,0 +1,14 @@
+"""The package that arrays on disk take, or a sentence that says how to get it."""
+
+from __future__ import annotations
+
+from relprop.errors import MissingPackageError
+
+try:
+    import zarr
+except ModuleNotFoundError as missing:
+    raise MissingPackageError(
+        f"this needs {missing.name}, which is not installed: pip install 'relprop[batch]'"
+    ) from None
+
+__all__ = ["zarr"]
