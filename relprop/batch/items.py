@@ -72,8 +72,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Explained:
-    """A batch that was explained: the rows of all its items, and the relevance of those without
-    an error, in their order, shape (K, C, H, W); `size` is the batch's.
+    """A batch that was explained: the rows of all its items; `size` is the batch's.
+
+    `relevance` is that of the items without an error, in their order, shape (K, C, H, W).
     """
 
     rows: tuple[Row, ...]

@@ -75,7 +75,7 @@ def _row(table: Path, line: int, row: dict[str, str | None]) -> Listed:
 
 
 def printable(path: Path) -> str:
-    """A path as text that can be written anywhere: bytes that are no text become a question mark."""
+    """A path as text that can be written anywhere: bytes that are no text are marked."""
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 

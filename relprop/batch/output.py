@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import relprop
-from relprop.batch.items import Explained, Item, Row, Shape
+from relprop.batch.items import Explained, Item, Shape
 from relprop.batch.journal import Journal, Made, Recorded, read_journal
 from relprop.batch.sources import Source
 from relprop.batch.store import Store

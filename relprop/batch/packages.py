@@ -6,9 +6,10 @@ from relprop.errors import MissingPackageError
 
 try:
     import zarr
+    from zarr.codecs import BloscCodec
 except ModuleNotFoundError as missing:
     raise MissingPackageError(
         f"this needs {missing.name}, which is not installed: pip install 'relprop[batch]'"
     ) from None
 
-__all__ = ["zarr"]
+__all__ = ["BloscCodec", "zarr"]

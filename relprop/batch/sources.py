@@ -21,13 +21,17 @@ ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
 class Source(Protocol):
-    """A data set: its items, and how to read one.
+    """A data set: its items, and how to read one."""
 
-    `shape` is what all items have, or None where they differ or it is not known.
-    """
+    @property
+    def items(self) -> Sequence[Item]:
+        """The items, numbered from 0."""
+        ...
 
-    items: Sequence[Item]
-    shape: Shape | None
+    @property
+    def shape(self) -> Shape | None:
+        """What all items have, or None where they differ or it is not known."""
+        ...
 
     def read(self, item: Item) -> Tensor:
         """The item as an input of the model, shape (C, H, W).

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from relprop.batch.items import Shape
 from relprop.batch.journal import Made
-from relprop.batch.packages import zarr
+from relprop.batch.packages import BloscCodec, zarr
 
 NAME = "relevance"
-COMPRESSION = zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+COMPRESSION = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
 
 
 class Store:

@@ -83,20 +83,20 @@ class Subject:
     ) -> None:
         self.model = model
         self.classes = classes
-        self._preprocessing = preprocessing
-        self._device = device
+        self.preprocessing = preprocessing
+        self.device = device
         self._forward: Callable[[Tensor], object] = (
             model.module() if isinstance(model, ExportedProgram) else model
         )
 
     def inputs(self, picture: Image) -> Tensor:
         """The picture as an input of the model, shape (1, C, H, W)."""
-        return self._preprocessing.tensor(self._preprocessing.crop(picture)).to(self._device)
+        return self.preprocessing.tensor(self.preprocessing.crop(picture)).to(self.device)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The least and the greatest input that a picture can give, shapes (1, C, 1, 1)."""
-        low, high = self._preprocessing.bounds()
-        return low.to(self._device), high.to(self._device)
+        low, high = self.preprocessing.bounds()
+        return low.to(self.device), high.to(self.device)
 
     def view(self, picture: Image) -> View:
         """What the model sees in a picture, and what it answers.
@@ -121,7 +121,7 @@ class Subject:
             raise ModelError(
                 f"the model's output must be one score a class, shape (1, classes), not {came}"
             )
-        return View(self._preprocessing.crop(picture), inputs, outputs[0].cpu())
+        return View(self.preprocessing.crop(picture), inputs, outputs[0].cpu())
 
 
 def make_lrp(subject: Subject, plan: Plan) -> LRP:
