@@ -141,9 +141,13 @@ def cannot_write(path: Path, fault: OSError) -> StorageError:
 def _begun(path: Path, source: Source, made: Made, batching: Mapping[str, Any]) -> Output:
     # The journal first: a group without one could not be continued.
     journal = Journal(journal_of(path), 0)
-    journal.begin({**made, BATCHING: batching})
-    names = [item.name for item in source.items]
-    store = Store.create(path, made, names, source.shape is not None)
+    try:
+        journal.begin({**made, BATCHING: batching})
+        names = [item.name for item in source.items]
+        store = Store.create(path, made, names, source.shape is not None)
+    except BaseException:
+        journal.close()
+        raise
     return Output(path, store, journal, Recorded(made))
 
 
