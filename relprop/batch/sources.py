@@ -72,7 +72,7 @@ class Examples:
                 f"{name}: must hold floating-point numbers; got {array.dtype} (scale them as the "
                 "model was trained)"
             )
-        self.items = [Item(index, str(index)) for index in range(len(array))]
+        self.items = [Item(index, str(index)) for index in range(array.shape[0])]
         self.shape = tuple(array.shape[1:])
         self._array = array
         self._name = name

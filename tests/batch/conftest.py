@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-pytest.importorskip("zarr")
-
 from relprop import LRP
-from relprop.batch import Engine, LocalEngine, Row, explain_all, open_output
-from tests.batch.in_memory import InMemory
+
+if TYPE_CHECKING:
+    from relprop.batch import Engine, Row
+    from tests.batch.in_memory import InMemory
+
+Explain = Callable[..., "list[Row]"]
 
 
 @pytest.fixture
@@ -35,12 +37,10 @@ def images() -> Tensor:
     return torch.randn(7, 2, 6, 6, dtype=torch.float64)
 
 
-Explain = Callable[..., list[Row]]
-
-
 @pytest.fixture
 def explain(model: nn.Module, tmp_path: Path) -> Explain:
     """Explains a data set into `out.zarr`, by LRP in batches of three unless told otherwise."""
+    from relprop.batch import LocalEngine, explain_all, open_output  # takes zarr
 
     def run(
         source: InMemory,

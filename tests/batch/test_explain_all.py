@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import zarr
 from torch import Tensor, nn
+
+pytest.importorskip("zarr")
+
+import zarr
 
 from relprop import LRP, DeepLift, InputXGradient
 from relprop.batch import LocalEngine, Row, write_summary

@@ -16,6 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+pytest.importorskip("zarr")
+
 from relprop import LRP
 from relprop.batch import LocalEngine, Row
 from relprop.errors import InvalidInputError, StorageError

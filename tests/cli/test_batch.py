@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from torch import Tensor
 
-zarr = pytest.importorskip("zarr")
+pytest.importorskip("zarr")
+
+import zarr
 
 import relprop
 from relprop.cli.images import Preprocessing, read_picture
