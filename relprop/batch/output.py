@@ -59,6 +59,7 @@ class Output:
         at: TracebackType | None,
     ) -> None:
         self._journal.close()
+        self._store.close()
         if isinstance(fault, RelpropError) and self._begun and not self.rows:
             shutil.rmtree(self.path)
             journal_of(self.path).unlink()
@@ -133,9 +134,7 @@ def journal_of(path: Path) -> Path:
 
 def cannot_write(path: Path, fault: OSError) -> StorageError:
     """One sentence about what could not be written."""
-    return StorageError(
-        f"{path}: cannot be written ({fault.strerror or fault}); what was explained before is kept"
-    )
+    return StorageError(f"{path}: cannot be written ({fault.strerror or fault})")
 
 
 def _begun(path: Path, source: Source, made: Made, batching: Mapping[str, Any]) -> Output:

@@ -9,7 +9,8 @@ try:
     from zarr.codecs import BloscCodec
 except ModuleNotFoundError as missing:
     raise MissingPackageError(
-        f"this needs {missing.name}, which is not installed: pip install 'relprop[batch]'"
+        f"this needs {missing.name}, which is not installed: pip install 'relprop[batch]' (on "
+        "Python 3.11 or newer)"
     ) from None
 
 __all__ = ["BloscCodec", "zarr"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from relprop.batch.journal import Made
 from relprop.batch.packages import BloscCodec, zarr
 
 NAME = "relevance"
+AT_ONCE = 4
+"""How many chunks are compressed and waited for at the same time."""
 COMPRESSION = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
 
 
@@ -32,6 +35,7 @@ class Store:
         self._count = count
         self._uniform = uniform
         self._arrays: dict[str, Any] = {}
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="relprop-chunk")
         self._group = zarr.open_group(path, mode="r+")
 
     @classmethod
@@ -66,11 +70,19 @@ class Store:
             OSError: it cannot be written.
         """
         array = self._array(relevance.shape[1:], relevance.dtype)
-        array.oindex[np.asarray(indices)] = relevance
         folder = self._path / array.path
-        for index in indices:
-            _sync(folder / array.metadata.encode_chunk_key((index, *[0] * (relevance.ndim - 1))))
+
+        def write_one(index: int, values: NDArray[Any]) -> None:
+            # A slice, not an index: a chunk that is replaced as a whole is not read before.
+            array[index : index + 1] = values[None]
+            _sync(folder / array.metadata.encode_chunk_key((index, *[0] * values.ndim)))
+
+        list(self._pool.map(write_one, indices, relevance))
         _sync(folder)
+
+    def close(self) -> None:
+        """Let go of the threads that write."""
+        self._pool.shutdown()
 
     def finish(self, complete: bool) -> None:
         """Say whether every item was tried."""

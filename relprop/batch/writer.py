@@ -8,6 +8,7 @@ from types import TracebackType
 
 from relprop.batch.items import Explained
 from relprop.batch.output import Output, cannot_write
+from relprop.errors import StorageError
 
 BEHIND = 2
 """How many batches may wait to be written."""
@@ -50,7 +51,10 @@ class Writer:
 
     def _raise(self) -> None:
         if isinstance(self._fault, OSError):
-            raise cannot_write(self._output.path, self._fault) from self._fault
+            raise StorageError(
+                f"{cannot_write(self._output.path, self._fault)}; what was explained before is "
+                "kept: mend that, and continue with --resume (resume=True)"
+            ) from self._fault
         if self._fault is not None:
             raise self._fault
 
