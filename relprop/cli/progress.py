@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,7 +28,7 @@ class RateColumn(ProgressColumn):
         return Text(f"{task.speed:.3g}/s" if task.speed else "", style="progress.data.speed")
 
 
-RATE_AND_REST = (RateColumn(), TimeRemainingColumn())
+RATE_AND_REST = (RateColumn, TimeRemainingColumn)
 """What is shown of many steps that are all alike: how fast they go, and how long the rest takes."""
 
 
@@ -37,13 +38,13 @@ class ProgressLine:
     `timing` is shown at the end of the line.
     """
 
-    def __init__(self, timing: Sequence[ProgressColumn] = (TimeElapsedColumn(),)) -> None:
+    def __init__(self, timing: Sequence[type[ProgressColumn]] = (TimeElapsedColumn,)) -> None:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            *timing,
+            *(column() for column in timing),
             console=self._console,
             transient=True,
             redirect_stdout=False,
@@ -60,7 +61,7 @@ class ProgressLine:
 
     def at(self, step: int, description: str) -> None:
         """`step` steps are done, and `description` is being worked at."""
-        self._bar.update(self._steps, completed=step, description=description)
+        self._bar.update(self._steps, completed=step, description=escape(description))
 
     @contextmanager
     def aside(self) -> Iterator[None]:
