@@ -27,7 +27,7 @@ class Row:
 
     `score = sum + shortfall`, in units of the model's output. `score` is what was to be explained,
     `sum` adds the relevance of all inputs, and `shortfall` is what biases, stabilizers and rounding
-    took of the score. `seconds` is the item's share of its batch's time.
+    took of the score. `seconds` is the item's share of the time of its batch's attribution.
     """
 
     index: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 
 import relprop
-from relprop.batch.items import Explained, Item, Shape
-from relprop.batch.journal import Journal, Made, Recorded, read_journal
+from relprop.batch.items import Explained, Shape
+from relprop.batch.journal import Journal, Made, Recorded
 from relprop.batch.sources import Source
 from relprop.batch.store import Store
 from relprop.errors import InvalidInputError, RelpropError, StorageError
@@ -110,7 +111,7 @@ def open_output(
         InvalidInputError: something else is there, or it was made differently.
         StorageError: it cannot be written.
     """
-    made = json.loads(json.dumps({**made, "versions": VERSIONS, "data": _digest(source.items)}))
+    made = json.loads(json.dumps({**made, "versions": VERSIONS, "data": _digest(source)}))
     batching = json.loads(json.dumps(batching))
     try:
         if path.exists() or path.is_symlink():
@@ -139,39 +140,48 @@ def cannot_write(path: Path, fault: OSError) -> StorageError:
 
 def _begun(path: Path, source: Source, made: Made, batching: Mapping[str, Any]) -> Output:
     # The journal first: a group without one could not be continued.
-    journal = Journal(journal_of(path), 0)
-    try:
+    with _closed_on_fault(Journal(journal_of(path), new=True)) as journal:
         journal.begin({**made, BATCHING: batching})
         names = [item.name for item in source.items]
         store = Store.create(path, made, names, source.shape is not None)
-    except BaseException:
-        journal.close()
-        raise
-    return Output(path, store, journal, Recorded(made))
+        return Output(path, store, journal, Recorded(made))
 
 
 def _continued(path: Path, source: Source, made: Made, batching: Mapping[str, Any]) -> Output:
+    if not journal_of(path).exists():
+        raise _without_journal(path)
+    with _closed_on_fault(Journal(journal_of(path), new=False)) as journal:
+        recorded = journal.read()
+        if recorded is None:
+            raise _without_journal(path)
+        before = dict(recorded.made)
+        if before.pop(BATCHING, None) != batching:
+            recorded.sizes.clear()
+        for difference in _differences(before, made):
+            raise InvalidInputError(
+                f"{path}: cannot be continued, as it was made with {difference}; ask for the same, "
+                "or name another output"
+            )
+        store = Store(path, len(source.items), source.shape is not None)
+        store.tidy()
+        journal.cut(recorded.length)
+        return Output(path, store, journal, recorded)
+
+
+@contextmanager
+def _closed_on_fault(journal: Journal) -> Iterator[Journal]:
     try:
-        recorded = read_journal(journal_of(path))
-    except FileNotFoundError:
-        recorded = None
-    if recorded is None:
-        raise InvalidInputError(
-            f"{path}: cannot be continued, as its journal {journal_of(path).name} is not beside "
-            "it; delete it, or name another output"
-        )
-    before = dict(recorded.made)
-    settled = before.pop(BATCHING, None) == batching
-    for difference in _differences(before, made):
-        raise InvalidInputError(
-            f"{path}: cannot be continued, as it was made with {difference}; ask for the same, or "
-            "name another output"
-        )
-    if not settled:
-        recorded.sizes.clear()
-    store = Store(path, len(source.items), source.shape is not None)
-    store.tidy()
-    return Output(path, store, Journal(journal_of(path), recorded.length), recorded)
+        yield journal
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _without_journal(path: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path}: cannot be continued, as its journal {journal_of(path).name} is not beside it; "
+        "delete it, or name another output"
+    )
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -183,7 +193,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = ""
             yield f"{at}{key} {was!r}, not {wanted!r}"
 
 
-def _digest(items: Sequence[Item]) -> str:
-    """Tells one list of items from another."""
-    listed = json.dumps([(item.name, item.target) for item in items])
-    return f"{len(items)} items, {hashlib.sha256(listed.encode()).hexdigest()[:16]}"
+def _digest(source: Source) -> str:
+    """Tells one data set from another, by the names, targets and shape of its items."""
+    listed = json.dumps([source.shape, *((item.name, item.target) for item in source.items)])
+    return f"{len(source.items)} items, {hashlib.sha256(listed.encode()).hexdigest()[:16]}"

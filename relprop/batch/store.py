@@ -52,6 +52,7 @@ class Store:
         zarr.create_group(unfinished, attributes=attributes, zarr_format=3)
         _sync(unfinished / "zarr.json")
         unfinished.rename(path)
+        _sync(path.parent)
         return cls(path, len(items), uniform)
 
     def tidy(self) -> None:

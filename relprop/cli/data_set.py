@@ -112,7 +112,7 @@ class DataSetTask:
             RelpropError: something is missing, in the way, or cannot be written, or no item could
                 be explained for the same cause.
         """
-        _check_places(output, summary, resume)
+        _check_places(paths, output, summary, resume)
         size, channels = self._preprocessing.size, len(self._preprocessing.mean)
         shape = None if size is None else (channels, size, size)
         source = open_source(paths, self._decode, shape, self._dtype)
@@ -199,10 +199,15 @@ class DataSetTask:
         }
 
 
-def _check_places(output: Path, summary: Path, resume: bool) -> None:
-    """Refuse what could not be written, before anything is explained."""
+def _check_places(paths: Sequence[Path], output: Path, summary: Path, resume: bool) -> None:
+    """Refuse what could not be written, or would be lost, before anything is explained."""
     if not output.parent.is_dir():
         raise InvalidInputError(f"{output}: there is no folder {output.parent}")
     check_summary(summary)
-    if summary.exists() and not resume:
+    if summary.resolve() in [path.resolve() for path in (*paths, output)]:
+        raise InvalidInputError(
+            f"{summary}: cannot be the summary and a source or the output as well; name another "
+            "--summary"
+        )
+    if summary.exists() and not (resume and output.exists()):
         raise InvalidInputError(f"{summary}: exists already; delete it, or name another --summary")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 pytest.importorskip("zarr")
 
 from relprop import LRP
-from relprop.batch import LocalEngine, Row
+from relprop.batch import Batch, Explained, LocalEngine, Row
 from relprop.errors import InvalidInputError, StorageError
 from tests.batch.in_memory import InMemory
 
@@ -197,6 +198,32 @@ def test_full_disk_keeps_what_was_explained(
         explain(source)
     assert without_times(explain(source, resume=True)) == expected
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
+
+
+def test_output_is_written_by_one_process_at_a_time(
+    explain: Explain, source: InMemory, tmp_path: Path
+) -> None:
+    explain(source)
+    with (tmp_path / "out.zarr.journal").open("rb") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        with pytest.raises(InvalidInputError, match="is being written by another process"):
+            explain(source, resume=True)
+
+
+def test_engine_may_give_batches_back_in_any_order(
+    explain: Explain, source: InMemory, model: nn.Module, tmp_path: Path
+) -> None:
+    class Backwards(LocalEngine):
+        def explain(self, batches: Iterable[Batch]) -> Iterator[Explained]:
+            yield from super().explain(reversed(list(batches)))
+
+    expected = without_times(explain(source))
+    engine = Backwards(LRP(model), batch_size=3)
+    with failing(9, Killed()), pytest.raises(Killed):
+        explain(source, engine, name="backwards.zarr")
+    rows = explain(source, engine, name="backwards.zarr", resume=True)
+    assert without_times(rows) == expected
+    assert contents(tmp_path / "backwards.zarr") == contents(tmp_path / "out.zarr")
 
 
 def test_output_that_exists_is_not_touched(

@@ -229,6 +229,30 @@ def test_weights_that_changed_are_not_mixed(
     assert_refused(batch("photos", "--resume"), "made with weights_sha256")
 
 
+def test_summary_never_replaces_what_it_was_made_from(
+    batch: Run, photos: Path, assert_refused: Check
+) -> None:
+    table = Path("out.csv")
+    table.write_text("path\nphotos/a.png\n")
+    refused = batch(table, "--resume")
+    assert_refused(refused, "out.csv: cannot be the summary and a source")
+    assert_refused(batch("photos", "--resume"), "out.csv: exists already")
+    assert table.read_text() == "path\nphotos/a.png\n"
+
+
+def test_program_that_was_exported_for_one_input_at_a_time(
+    batch: Run, photos: Path, network: Path
+) -> None:
+    program = torch.export.export(built(network), (torch.zeros(1, 3, SIDE, SIDE),))
+    torch.export.save(program, "model.pt2")
+    model = ["--model", "model.pt2", "--size", SIDE]
+    result = batch("photos", "--target", 1, "--batch-size", 3, model=model)
+    assert result.exit_code == 0, result.output
+    x = inputs([photos / name for name in ("a.png", "b.png", "more/c.jpg")])
+    expected = [relprop.LRP(program).attribute(one[None], target=1)[0].numpy() for one in x]
+    assert np.array_equal(relevance(), expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
