@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from relprop import LRP, DeepLift
 from relprop.attribution.arguments import as_bytes, first_parameter
@@ -33,6 +34,7 @@ from relprop.cli.classes import UnknownClassError
 from relprop.cli.endings import MODEL_LIMITS
 from relprop.cli.explaining import Plan, Subject, make_deep_lift, make_lrp
 from relprop.cli.images import read_picture
+from relprop.cli.loading import Model
 from relprop.cli.presenting import results_console
 from relprop.cli.progress import RATE_AND_REST, ProgressLine
 from relprop.errors import InvalidInputError
@@ -186,7 +188,7 @@ class DataSetTask:
             )
         return {
             "model": self._model,
-            "weights_sha256": digest_of(self._subject.model.state_dict()),
+            "weights_sha256": digest_of(_weights(self._subject.model)),
             "method": plan.methods[0],
             "options": {**options, "target": self._target},
             "preprocessing": {
@@ -197,6 +199,10 @@ class DataSetTask:
             "source": [str(path.resolve()) for path in paths],
             "device": str(self._subject.device),
         }
+
+
+def _weights(model: Model) -> Mapping[str, Tensor]:
+    return model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
 
 
 def _check_places(paths: Sequence[Path], output: Path, summary: Path, resume: bool) -> None:
