@@ -56,6 +56,9 @@ class Prefetch:
             inputs = self._source.read(item)
         except RelpropError as fault:
             return Loaded(item, error=str(fault))
+        except Exception as fault:  # decoders of damaged files may raise anything
+            said = f"{type(fault).__name__}: {fault}".partition("\n")[0]
+            return Loaded(item, error=f"{item.name}: cannot be read ({said})")
         return Loaded(item, tuple(inputs.shape), inputs)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.markup import escape
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -135,7 +136,8 @@ class DataSetTask:
             f"explained {before + now} of {len(rows)} items, {now} of them now, "
             f"{now / seconds:.3g} a second"
         )
-        console.print(f"[dim]wrote[/dim] {output} [dim]and[/dim] {summary}", soft_wrap=True)
+        places = [escape(str(path)) for path in (output, summary)]
+        console.print("[dim]wrote[/dim] {} [dim]and[/dim] {}".format(*places), soft_wrap=True)
         return failed, len(rows)
 
     def _explain_all(self, source: Source, output: Output) -> list[Row]:

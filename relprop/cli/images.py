@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ CROP_FRACTION = 0.875
 """What ImageNet evaluation keeps of the shorter side: 224 of 256 pixels."""
 
 
+# `read_picture` refuses what Pillow would warn of. Threads read pictures, and share their filters:
+# one that is set for a while only would meet others.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
 class PictureError(RelpropError, ValueError):
     """A file cannot be used as a picture."""
 
@@ -30,11 +36,11 @@ def read_picture(path: Path) -> Image.Image:
         PictureError: the file is missing, unreadable, cut short, too large, or no picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                picture.load()
-                return _as_rgb(ImageOps.exif_transpose(picture))
+        with Image.open(path) as picture:
+            if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            picture.load()
+            return _as_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
         raise PictureError(f"{path}: there is no such file") from None
     except IsADirectoryError:

@@ -105,14 +105,15 @@ def test_items_that_cannot_be_read_or_explained_are_left_out(
 ) -> None:
     broken = images[2].clone()
     broken[0, 0, 0] = torch.nan
-    tensors = [images[0], None, broken, *images[3:]]
+    tensors = [images[0], None, broken, *images[3:6], torch.empty(0)]
     rows = explain(InMemory(tensors, [None, None, None, "9", "1", "1", "1"]))
-    assert [row.index for row in rows if row.error] == [1, 2, 3]
+    assert [row.index for row in rows if row.error] == [1, 2, 3, 6]
     assert rows[1].error == "item-1: is damaged"
     assert rows[2].error.startswith("item-2: inputs must be finite")
     assert rows[3].error.startswith("item-3: target must be a number from 0 to 2; got '9'")
-    assert np.isnan(stored(tmp_path)[[1, 2, 3]]).all()
-    assert np.isfinite(stored(tmp_path)[[0, 4, 5, 6]]).all()
+    assert rows[6].error == "item-6: cannot be read (KeyError: 'tag 274')"
+    assert np.isnan(stored(tmp_path)[[1, 2, 3, 6]]).all()
+    assert np.isfinite(stored(tmp_path)[[0, 4, 5]]).all()
 
 
 def test_group_says_what_made_it_and_what_its_rows_are(
