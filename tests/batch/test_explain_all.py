@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ pytest.importorskip("zarr")
 import zarr
 
 from relprop import LRP, DeepLift, InputXGradient
-from relprop.batch import LocalEngine, Row, write_summary
+from relprop.batch import Batch, Explained, LocalEngine, Row, write_summary
 from relprop.batch.engine import Method
 from relprop.errors import InvalidInputError, InvalidTypeError
 from tests.batch.in_memory import InMemory
@@ -89,7 +89,7 @@ def test_items_of_every_shape_have_an_array_with_their_rows(
 
 def test_mixed_shapes_share_batches_with_their_own_kind(explain: Explain, model: nn.Module) -> None:
     class Counting(LocalEngine):
-        def explain(self, batches):  # type: ignore[no-untyped-def]
+        def explain(self, batches: Iterable[Batch]) -> Iterator[Explained]:
             for batch in batches:
                 seen.append([item.index for item in batch.items])
                 yield from super().explain([batch])
@@ -124,9 +124,9 @@ def test_group_says_what_made_it_and_what_its_rows_are(
     assert group.metadata.zarr_format == 3
     assert group.attrs["model"] == "small"
     assert group.attrs["items"] == [f"item-{i}" for i in range(7)]
-    assert group.attrs["versions"]["torch"] == torch.__version__  # type: ignore[index,call-overload]
+    assert group.attrs["versions"]["torch"] == torch.__version__
     assert group.attrs["complete"] is True
-    assert group["relevance"].chunks == (1, 2, 6, 6)  # type: ignore[union-attr]
+    assert group["relevance"].chunks == (1, 2, 6, 6)
     assert list(group.array_keys()) == ["relevance"]
 
 
