@@ -17,7 +17,7 @@ FENCE = re.compile(r"^\s*```+ *(\S+)", re.MULTILINE)
 #: What fences hold that are not run: shell commands and formulas.
 NOT_PYTHON = {"sh", "math"}
 #: Packages that relprop does not need, and the page about each may.
-OPTIONAL = {"quantus", "shap", "tangermeme"}
+OPTIONAL = {"quantus", "shap", "tangermeme", "zarr"}
 
 
 def blocks(page: Path) -> list[ast.Module]:
