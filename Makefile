@@ -36,7 +36,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build cuda gpu picture digits flipping peers bench bench-full clean
+.PHONY: help demo test lint format docs build cuda gpu picture digits flipping peers bench bench-full clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: $(VENV)/.dev-installed  ## put the code into our style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+docs: $(VENV)/.docs-installed  ## build the documentation; it goes to build/site
+	$(BIN)/mkdocs build
 
 build: $(BUILD_DONE)  ## build the kernels and install relprop where it is
 
@@ -125,7 +128,7 @@ $(VENV)/.bench-installed: $(BUILD_DONE)
 	$(PIP) "relprop[cli]" "matplotlib>=3.10" h5py
 	@touch $@
 
-# demo, test, dev: the groups of packages that pyproject.toml names. relprop itself is there already.
+# demo, test, dev, docs: the groups of packages that pyproject.toml names. relprop itself is there already.
 $(VENV)/.%-installed: $(BUILD_DONE)
 	$(PIP) "relprop[$*]"
 	@touch $@

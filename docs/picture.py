@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from relprop.cli.choosing import built_in
 from relprop.cli.explaining import METHODS, Plan
 from relprop.cli.images import read_picture
 from relprop.cli.options import DEFAULT_MODEL
 from relprop.cli.presenting import heading, panels
-from relprop.cli.program import built_in
 from relprop.cli.zoo import sample_pictures
 from relprop.visualize import Panel, figure, save_png
 

@@ -33,3 +33,7 @@ class CaptureError(RelpropError, RuntimeError):
 
 class MissingPackageError(RelpropError, ImportError):
     """What was asked for takes a package that is not installed."""
+
+
+class StorageError(RelpropError, OSError):
+    """What was found out cannot be written, as where a disk is full."""

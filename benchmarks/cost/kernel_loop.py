@@ -58,21 +58,23 @@ def time_alone(operator: Operator, arguments: Arguments, rounds: int) -> KernelL
         timing = ops.time_kernel(operator.name, arguments, rounds)
         found = timing.results
         results = found if isinstance(found, tuple) else (found,)
-        if operator.limit == CONVOLUTION:
-            limit = _seconds(LIMITS[CONVOLUTION](arguments, results), rounds)
-            return KernelLoop(
-                timing.seconds, limit, operations(arguments, results) / 1e9, "GFLOP/s"
-            )
+        if operator.limit.startswith(CONVOLUTION):
+            limit = _seconds(LIMITS[operator.limit](arguments, results), rounds)
+            return KernelLoop(timing.seconds, limit, operations(arguments) / 1e9, "GFLOP/s")
         size = bytes_moved(arguments, results)
         copy = ops.time_copy(size // 2, rounds)
         return KernelLoop(timing.seconds, copy, size / 1e9, "GB/s")
 
 
-def operations(arguments: Arguments, results: tuple[Tensor, ...]) -> int:
-    """Multiplications and additions of a convolution, x first and the weight next, by its sums."""
-    weight: Tensor = arguments[1]
-    z = results[0]
-    return 2 * z.numel() * weight.numel() // z.shape[1]
+def operations(arguments: Arguments) -> int:
+    """Multiplications and additions of a convolution, x first and the weight next, by its sums.
+
+    Padding makes up for the border. Whatever else has the shape of x is convolved, too.
+    """
+    x, weight = arguments[:2]
+    inputs = sum(isinstance(a, Tensor) and a.shape == x.shape for a in arguments)
+    multiplications: int = inputs * x.numel() * weight.numel() // x.shape[1]
+    return 2 * multiplications
 
 
 @contextmanager

@@ -83,20 +83,20 @@ class Subject:
     ) -> None:
         self.model = model
         self.classes = classes
-        self._preprocessing = preprocessing
-        self._device = device
+        self.preprocessing = preprocessing
+        self.device = device
         self._forward: Callable[[Tensor], object] = (
             model.module() if isinstance(model, ExportedProgram) else model
         )
 
     def inputs(self, picture: Image) -> Tensor:
         """The picture as an input of the model, shape (1, C, H, W)."""
-        return self._preprocessing.tensor(self._preprocessing.crop(picture)).to(self._device)
+        return self.preprocessing.tensor(self.preprocessing.crop(picture)).to(self.device)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The least and the greatest input that a picture can give, shapes (1, C, 1, 1)."""
-        low, high = self._preprocessing.bounds()
-        return low.to(self._device), high.to(self._device)
+        low, high = self.preprocessing.bounds()
+        return low.to(self.device), high.to(self.device)
 
     def view(self, picture: Image) -> View:
         """What the model sees in a picture, and what it answers.
@@ -121,22 +121,32 @@ class Subject:
             raise ModelError(
                 f"the model's output must be one score a class, shape (1, classes), not {came}"
             )
-        return View(self._preprocessing.crop(picture), inputs, outputs[0].cpu())
+        return View(self.preprocessing.crop(picture), inputs, outputs[0].cpu())
+
+
+def make_lrp(subject: Subject, plan: Plan) -> LRP:
+    """LRP of the subject's model, by the plan."""
+    # Pixels have bounds, so the rule that wants to know them can be told.
+    bounded = COMPOSITES[plan.composite].needs_bounds
+    low, high = subject.bounds() if bounded else (None, None)
+    return LRP(
+        subject.model,
+        plan.composite,
+        bias=plan.bias,
+        low=low,
+        high=high,
+        unsupported=plan.unsupported,
+    )
+
+
+def make_deep_lift(subject: Subject, plan: Plan) -> DeepLift:
+    """DeepLIFT of the subject's model, by the plan."""
+    return DeepLift(subject.model, plan.rule, plan.max_pool, unsupported=plan.unsupported)
 
 
 class _LayerWiseRelevance:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        # Pixels have bounds, so the rule that wants to know them can be told.
-        bounded = COMPOSITES[plan.composite].needs_bounds
-        low, high = subject.bounds() if bounded else (None, None)
-        self._lrp = LRP(
-            subject.model,
-            plan.composite,
-            bias=plan.bias,
-            low=low,
-            high=high,
-            unsupported=plan.unsupported,
-        )
+        self._lrp = make_lrp(subject, plan)
         self._title = f"LRP {plan.composite}" + (
             f", bias {plan.bias}" if plan.bias != "absorb" else ""
         )
@@ -154,9 +164,7 @@ class _LayerWiseRelevance:
 
 class _DifferenceFromBaseline:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self._deep_lift = DeepLift(
-            subject.model, plan.rule, plan.max_pool, unsupported=plan.unsupported
-        )
+        self._deep_lift = make_deep_lift(subject, plan)
         self._baseline = plan.baseline
         name = plan.baseline if isinstance(plan.baseline, str) else "picture"
         pools = f", {plan.max_pool} pools" if plan.max_pool != "winner" else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ CROP_FRACTION = 0.875
 """What ImageNet evaluation keeps of the shorter side: 224 of 256 pixels."""
 
 
+# `read_picture` refuses what Pillow would warn of. Threads read pictures, and share their filters:
+# one that is set for a while only would meet others.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
 class PictureError(RelpropError, ValueError):
     """A file cannot be used as a picture."""
 
@@ -30,11 +36,11 @@ def read_picture(path: Path) -> Image.Image:
         PictureError: the file is missing, unreadable, cut short, too large, or no picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                picture.load()
-                return _as_rgb(ImageOps.exif_transpose(picture))
+        with Image.open(path) as picture:
+            if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            picture.load()
+            return _as_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
         raise PictureError(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -70,15 +76,18 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 class Preprocessing:
     """What a model expects: a square of `size` pixels, values `(v - mean) / std` for v in 0..1.
 
-    `mean` and `std` hold one number a channel: three for colour, one for grey.
+    Without a size, pictures keep theirs. `mean` and `std` hold one number a channel: three for
+    colour, one for grey.
     """
 
-    size: int = 224
+    size: int | None = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
     def crop(self, picture: Image.Image) -> Image.Image:
         """The middle of the picture, its shorter side being `size / CROP_FRACTION` pixels."""
+        if self.size is None:
+            return picture
         scale = self.size / CROP_FRACTION / min(picture.size)
         width, height = (max(self.size, round(side * scale)) for side in picture.size)
         left, top = (width - self.size) // 2, (height - self.size) // 2
@@ -86,12 +95,12 @@ class Preprocessing:
         return resized.crop((left, top, left + self.size, top + self.size))
 
     def tensor(self, crop: Image.Image) -> Tensor:
-        """The crop as a batch of one, shape (1, C, size, size), float32."""
+        """The crop as a batch of one, shape (1, C, H, W), float32."""
         pixels = (
             np.asarray(crop.convert("RGB" if len(self.mean) == 3 else "L"), dtype=np.float32) / 255
         )
         values = (
-            torch.from_numpy(pixels).reshape(self.size, self.size, len(self.mean)).permute(2, 0, 1)
+            torch.from_numpy(pixels).reshape(*pixels.shape[:2], len(self.mean)).permute(2, 0, 1)
         )
         return self._normalised(values).unsqueeze(0)
 

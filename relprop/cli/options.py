@@ -85,14 +85,7 @@ MODEL_OPTIONS = [
         callback=_numbers,
     ),
 ]
-METHOD_OPTIONS = [
-    click.option(
-        "--method",
-        "methods",
-        type=click.Choice(list(METHODS)),
-        multiple=True,
-        help="Give it twice for two.  [default: all]",
-    ),
+RULE_OPTIONS = [
     _shown(
         "--composite",
         "epsilon_plus_flat",
@@ -130,11 +123,44 @@ METHOD_OPTIONS = [
         type=click.Choice(["error", "gradient"]),
     ),
     _shown("--target", "auto", "Class to explain: auto, a number, or a name.", metavar="CLASS"),
+]
+METHOD_OPTIONS = [
+    click.option(
+        "--method",
+        "methods",
+        type=click.Choice(list(METHODS)),
+        multiple=True,
+        help="Give it twice for two.  [default: all]",
+    ),
+    *RULE_OPTIONS,
     _shown("--top", 5, "How many of the likeliest classes to list.", type=click.IntRange(0)),
 ]
+DEVICE_OPTION = _shown("--device", "cpu", "Where to compute.", metavar="DEVICE", callback=_device)
 OUTPUT_OPTIONS = [
     _shown("--output", "explanations", "Folder for the pictures, made if need be.", type=FOLDER),
-    _shown("--device", "cpu", "Where to compute.", metavar="DEVICE", callback=_device),
+    DEVICE_OPTION,
+]
+BATCH_OPTIONS = [
+    _shown("--method", "lrp", "How to explain.", type=click.Choice(list(METHODS))),
+    *RULE_OPTIONS,
+    click.option(
+        "--whole", is_flag=True, help="Pictures keep their size, for models that take any."
+    ),
+    click.option(
+        "--output", required=True, type=FILE, help="Zarr group for the relevance: OUT.zarr."
+    ),
+    click.option(
+        "--summary",
+        type=FILE,
+        help="Table with a row an item, .csv or .parquet.  [default: .csv beside the output]",
+    ),
+    click.option("--resume", is_flag=True, help="Continue an output that was interrupted."),
+    _shown("--memory-budget", "1GiB", "For a batch: as many as fit, and at least one."),
+    click.option(
+        "--batch-size", type=click.IntRange(1), help="So many, in place of what fits a budget."
+    ),
+    _shown("--readers", 2, "How many threads read pictures.", type=click.IntRange(1)),
+    DEVICE_OPTION,
 ]
 
 

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class RateColumn(ProgressColumn):
+    """How many steps are done a second, as of late."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, once it is known."""
+        return Text(f"{task.speed:.3g}/s" if task.speed else "", style="progress.data.speed")
+
+
+RATE_AND_REST = (RateColumn, TimeRemainingColumn)
+"""What is shown of many steps that are all alike: how fast they go, and how long the rest takes."""
 
 
 class ProgressLine:
-    """How many steps are done, which one is being worked at, and how long it has taken so far."""
+    """How many steps are done, which one is being worked at, and how long it has taken so far.
 
-    def __init__(self) -> None:
+    `timing` is shown at the end of the line.
+    """
+
+    def __init__(self, timing: Sequence[type[ProgressColumn]] = (TimeElapsedColumn,)) -> None:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            *(column() for column in timing),
             console=self._console,
             transient=True,
             redirect_stdout=False,
@@ -27,15 +53,15 @@ class ProgressLine:
         )
 
     @contextmanager
-    def shown(self, total: int) -> Iterator[None]:
-        """Show the bar while the work of `total` steps goes on."""
-        self._steps = self._bar.add_task("", total=total)
+    def shown(self, total: int, done: int = 0) -> Iterator[None]:
+        """Show the bar while the work of `total` steps goes on, of which some are done before."""
+        self._steps = self._bar.add_task("", total=total, completed=done)
         with self._bar:
             yield
 
     def at(self, step: int, description: str) -> None:
         """`step` steps are done, and `description` is being worked at."""
-        self._bar.update(self._steps, completed=step, description=description)
+        self._bar.update(self._steps, completed=step, description=escape(description))
 
     @contextmanager
     def aside(self) -> Iterator[None]:

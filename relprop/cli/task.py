@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relprop.cli.classes import UnknownClassError
+from relprop.cli.endings import MODEL_LIMITS
 from relprop.cli.explaining import METHODS, Plan, Subject
 from relprop.cli.images import read_picture
 from relprop.cli.loading import ModelError
 from relprop.cli.presenting import heading, panels, print_answer, print_sums, results_console
 from relprop.cli.progress import ProgressLine
-from relprop.errors import CaptureError, RelpropError, UnsupportedOperatorError
+from relprop.errors import RelpropError
 from relprop.visualize import figure, save_png
 
-MODEL_LIMITS = (CaptureError, UnsupportedOperatorError)
-"""Raised for models that relprop cannot explain."""
 FATAL = (ModelError, UnknownClassError, *MODEL_LIMITS)
 """Faults that no other picture would be spared: they end the command."""
 

@@ -51,7 +51,10 @@ class Stamp:
     def __init__(self, tensor: Tensor) -> None:
         self.alias = tensor.detach()
         self.version = _version(tensor)
-        self.sample = _sample(tensor)
+        self.form = _form(tensor)
+        self.seen = _seen(self.alias) if tensor.device.type == "cpu" else None
+        self.sample = None if self.seen is None else self.seen.clone()
+        self.shows_changes = self.seen is not None and _memory(self.seen) == _memory(self.alias)
 
     def fits(self, tensor: Tensor) -> bool:
         """Whether `tensor` still is what it was."""
@@ -59,25 +62,34 @@ class Stamp:
             self.version is not None
             and self.version == _version(tensor)
             and self.alias.data_ptr() == tensor.data_ptr()
-            and self.alias.shape == tensor.shape
-            and self.alias.stride() == tensor.stride()
-            and self.alias.dtype == tensor.dtype
-            and self.alias.device == tensor.device
-            and (self.sample is None or torch.equal(self.sample, _view(tensor)))
+            and self.form == _form(tensor)
+            and (self.sample is None or torch.equal(self.sample, self._seen_now()))
         )
+
+    def _seen_now(self) -> Tensor:
+        """Through the alias, which has the tensor's memory wherever it has its address and form."""
+        if self.seen is not None and self.shows_changes:
+            return self.seen
+        return _seen(self.alias)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
-def _view(tensor: Tensor) -> Tensor:
-    flat = tensor.detach().reshape(-1) if tensor.is_contiguous() else tensor.detach().flatten()
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+def _seen(tensor: Tensor) -> Tensor:
+    """A few elements, by a view of them where they fill their memory, in whatever order."""
+    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    flat = tensor.permute(order).reshape(-1)
     return flat[:: max(1, flat.numel() // SAMPLES)]
-
-
-def _sample(tensor: Tensor) -> Tensor | None:
-    return _view(tensor).clone() if tensor.device.type == "cpu" else None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -77,11 +77,32 @@ def _roots(program: ExportedProgram, model: nn.Module | ExportedProgram) -> dict
     def root(path: str) -> Root:
         owner, _, name = path.rpartition(".")
         if isinstance(model, nn.Module) and _has(model, owner, name):
-            return Root(path, lambda: getattr(_alive(reference).get_submodule(owner), name))
+            return Root(path, _Place(reference, owner.split(".") if owner else [], name))
         tensor = fixed[path]
         return Root(id(tensor), lambda: tensor)
 
     return {value: root(path) for value, path in names.items()}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Looks a tensor up in a model, through whatever modules are there at that moment.
+
+    Every explanation looks up every weight, so this goes by the modules' own tables.
+    """
+
+    model: weakref.ref[Any]
+    modules: list[str]
+    name: str
+
+    def __call__(self) -> Tensor:
+        module = _alive(self.model)
+        for step in self.modules:
+            child = module._modules.get(step)
+            module = getattr(module, step) if child is None else child
+        parameter = module._parameters.get(self.name)
+        tensor: Tensor = getattr(module, self.name) if parameter is None else parameter
+        return tensor
 
 
 def _alive(reference: weakref.ref[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 
@@ -79,6 +80,12 @@ def is_native(operator: str, kernels: Kernels) -> bool:
         f"relprop::{operator}", kernels.dispatch_key
     )
     return native
+
+
+@cache
+def is_built(operator: str, device: str) -> bool:
+    """Whether a kernel of the operator serves this kind of device."""
+    return any(is_native(operator, k) for k in KERNELS if k.device == device)
 
 
 def _build_facts() -> dict[str, str]:

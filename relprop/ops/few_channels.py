@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from . import arguments
-from .backends import is_native
-from .library import KERNELS
+from .backends import is_built
 
 #: With so many channels or fewer, torch's convolution leaves half of a vector empty or more.
 MOST_CHANNELS = 8
@@ -33,8 +32,7 @@ def suits(s: Tensor, weight: Tensor, *, dilation: Sequence[int], groups: int) ->
         return False
     if set(dilation) != {1} or s.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
-    kernels = next((k for k in KERNELS if k.device == s.device.type), None)
-    return kernels is not None and is_native("few_channel_transpose", kernels)
+    return is_built("few_channel_transpose", s.device.type)
 
 
 def few_channel_transpose(

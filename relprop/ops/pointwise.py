@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from . import arguments
-from .backends import is_native
-from .library import KERNELS
+from .backends import is_built
 
 
 def suits(x: Tensor, weight: Tensor, *, padding: Sequence[int], groups: int) -> bool:
@@ -29,8 +28,7 @@ def suits(x: Tensor, weight: Tensor, *, padding: Sequence[int], groups: int) -> 
     shaped = x.dim() == weight.dim() == 4 and weight.shape[2:] == (1, 1) and groups == 1
     if not shaped or any(padding) or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
-    kernels = next((k for k in KERNELS if k.device == x.device.type), None)
-    return kernels is not None and is_native("pointwise_convolution", kernels)
+    return is_built("pointwise_convolution", x.device.type)
 
 
 def pointwise_convolution(

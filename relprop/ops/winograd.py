@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from . import arguments
-from .backends import is_native
-from .library import KERNELS
+from .backends import is_built
 
 # What the CPU kernel was measured on, against torch's own (oneDNN's direct convolution, one thread
 # of a Zen 4 processor with AVX-512, and with AVX2 alone): from 32 channels on both sides and four
@@ -50,8 +49,7 @@ def suits(
     steps = {"stride": stride, "dilation": dilation}
     if any(set(arguments.per_dimension(name, step, 2, 1)) != {1} for name, step in steps.items()):
         return False
-    kernels = next((k for k in KERNELS if k.device == x.device.type), None)
-    if kernels is None or not is_native("winograd_convolution", kernels):
+    if not is_built("winograd_convolution", x.device.type):
         return False
     sides = zip(x.shape[2:], arguments.per_dimension("padding", padding, 2, 0), strict=True)
     grown = [side + (2 - 2 * p if transposed else 2 * p - 2) for side, p in sides]

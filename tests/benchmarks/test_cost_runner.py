@@ -338,4 +338,6 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
 def test_operations_of_a_convolution_are_those_of_its_sums() -> None:
     x, weight = torch.zeros(2, 5, 9, 10), torch.zeros(7, 5, 3, 3)
     z = torch.nn.functional.conv2d(x, weight, padding=1)
-    assert kernel_loop.operations((x, weight), (z,)) == 2 * (2 * 7 * 9 * 10) * (5 * 3 * 3)
+    assert kernel_loop.operations((x, weight)) == 2 * z.numel() * (5 * 3 * 3)
+    both = (x, weight, None, x.flip(3))
+    assert kernel_loop.operations(both) == 2 * 2 * z.numel() * (5 * 3 * 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -77,6 +78,35 @@ def test_an_explanation_follows_the_weights(change: Callable[[nn.Module], None])
     for old, new, method in zip(before, after, expected, strict=True):
         assert not torch.equal(old, new)
         assert torch.equal(new, method.attribute(X, target=0))
+
+
+LAYOUTS = {
+    "channels last": lambda w: w.contiguous(memory_format=torch.channels_last),
+    "every other element": lambda w: w.repeat_interleave(2, -1)[..., ::2],
+    "one element for all": lambda w: w[:1, :1, :1, :1].expand_as(w),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_write_through_data_is_noticed_however_the_weight_lies(layout: str) -> None:
+    model = network()
+    model[0].weight.data = LAYOUTS[layout](model[0].weight.data)
+    lrp = relprop.LRP(model, "epsilon")
+    before = lrp.attribute(X, target=0)
+    model[0].weight.data[0, 0, 0, 0] *= -3
+    after = lrp.attribute(X, target=0)
+    assert not torch.allclose(before, after)
+    fresh = relprop.LRP(copy.deepcopy(model), "epsilon").attribute(X, target=0)
+    torch.testing.assert_close(after, fresh)
+
+
+def test_a_module_put_in_the_place_of_another_is_found() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Flatten(), nn.Linear(64, 2))
+    lrp = relprop.LRP(model.double().eval(), "epsilon")
+    lrp.attribute(X, target=0)
+    model[0] = nn.Sequential(nn.Conv2d(3, 4, 3).double())
+    fresh = relprop.LRP(copy.deepcopy(model), "epsilon").attribute(X, target=0)
+    torch.testing.assert_close(lrp.attribute(X, target=0), fresh)
 
 
 def test_derived_weights_are_made_once() -> None:
