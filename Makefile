@@ -12,7 +12,7 @@ OUTPUT ?= explanations
 DIGITS ?= benchmarks/results/mnist_digits
 COST ?= benchmarks/results/cost
 # What is measured of whole networks.
-COST_PARTS := methods many memory scaling
+COST_PARTS := methods memory many scaling
 FLIPPING ?= benchmarks/results/pixel_flipping
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
