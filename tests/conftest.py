@@ -9,7 +9,9 @@ from hypothesis import settings
 from benchmarks.torchvision_operators import define_torchvision_operators
 
 define_torchvision_operators()
-settings.register_profile("relprop", deadline=None)  # machines are slow when they are busy
+# Machines are slow when they are busy. `--hypothesis-profile search` looks for new examples.
+settings.register_profile("search", deadline=None)
+settings.register_profile("relprop", deadline=None, derandomize=True)
 settings.load_profile("relprop")
 
 
