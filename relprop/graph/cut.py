@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from relprop.graph.constants import Snapshot
+from relprop.graph.geometry import Geometry, Pointwise, Untileable
 from relprop.graph.intervals import Box, hull
 from relprop.graph.node import Auxiliary, Extent, Graph, Node, Value, is_scalar
-from relprop.graph.regions import Geometry, Pointwise, Untileable, at, geometry_of
+from relprop.graph.regions import at, geometry_of
 from relprop.graph.sizes import Sizes
 from relprop.graph.window import Window
 

@@ -7,14 +7,14 @@ on a part of space has a `Geometry`; one that cannot raises `Untileable`, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from relprop.graph import fx_nodes
 from relprop.graph.constants import Snapshot
 from relprop.graph.convolution import Convolution
+from relprop.graph.geometry import Geometry, Place, Pointwise, Untileable
 from relprop.graph.intervals import (
     Box,
     Enlarged,
@@ -28,85 +28,10 @@ from relprop.graph.intervals import (
 from relprop.graph.linear import RESHAPES, Affine, Fixed, Rearrange
 from relprop.graph.node import Call, Node, Operand, Scalar
 from relprop.graph.nonlinear import Activation, Cat, MaxPool, Product, Sum
+from relprop.graph.resampling import Part, Resampled, resampled
 from relprop.graph.sizes import Sizes
 
 aten = torch.ops.aten
-
-
-class Untileable(Exception):
-    """A node needs more than a part of space; the message says why."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """A node as it runs on a part of space.
-
-    Attributes:
-        reads: the box of every input that a box of the output is made from.
-        gives: the box that the node gives, run on these inputs alone, if it is another.
-        changes: the fields in which the node that does so differs.
-    """
-
-    reads: Callable[[Box], Box]
-    gives: Callable[[Box], Box] = lambda out: out
-    changes: Callable[[Node, Box], dict[str, Any]] = lambda node, out: {}
-
-
-@dataclass(frozen=True)
-class Pointwise(Geometry):
-    """A node whose output has at each point what comes from the same point of its inputs.
-
-    With one input it runs on whatever there is of it.
-    """
-
-    reads: Callable[[Box], Box] = lambda out: out
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a geometry is made from: a node among sizes and constants, in so many dimensions."""
-
-    node: Any
-    sizes: Sizes
-    constants: Snapshot
-    dims: int
-
-    @property
-    def given(self) -> tuple[int, ...]:
-        """The shape of the first input."""
-        return self.sizes.shapes[self.node.inputs[0]]
-
-    @property
-    def made(self) -> tuple[int, ...]:
-        """The shape of the output."""
-        return self.sizes.shapes[self.node.output]
-
-    @property
-    def space(self) -> tuple[int, ...]:
-        """The size of the first input's space."""
-        return self.given[-self.dims :]
-
-    def argument(self, name: str) -> Any:
-        """An argument of the node's operator by its name, sizes filled in."""
-        found = fx_nodes.by_name(self.node.target, self.node.args, self.node.kwargs).get(name)
-        return self._filled(found)
-
-    def _filled(self, argument: Any) -> Any:
-        if isinstance(argument, Scalar):
-            return self.sizes.scalars[argument.value]
-        if isinstance(argument, (list, tuple)):
-            return [self._filled(item) for item in argument]
-        return argument
-
-    def spread(self, name: str) -> list[int]:
-        """An argument with one entry for every dimension of space, or one for all."""
-        found = self.argument(name)
-        entries = found if isinstance(found, list) else [found]
-        return entries * self.dims if len(entries) == 1 else entries
-
-    def outside(self, dim: int) -> bool:
-        """Whether a dimension of the input is none of space."""
-        return dim % len(self.given) < len(self.given) - self.dims
 
 
 def geometry_of(node: Node, sizes: Sizes, constants: Snapshot, dims: int) -> Geometry:
@@ -219,31 +144,56 @@ def _fixed(place: Place) -> Geometry:
     raise Untileable("it reads all of space")
 
 
-#: How far interpolation looks beside each input.
-HALOS = {"nearest": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
+#: How torch interpolates along each dimension, and how far it looks beside each input.
+INTERPOLATION = {
+    "nearest": ("nearest", 0),
+    **dict.fromkeys(("linear", "bilinear", "trilinear"), ("linear", 1)),
+    "bicubic": ("cubic", 2),
+}
 #: Factors by which torch finds the neighbours that there are, and not one beside them.
 FACTORS = range(1, 9)
 
 
 def _enlarged(place: Place) -> Geometry:
     name = place.node.label.removeprefix("upsample_").rstrip("0123456789d")
-    if name not in HALOS:
-        raise Untileable("there is no telling what it reads")
-    if place.argument("align_corners"):
-        raise Untileable("with align_corners what it reads depends on the size of the whole")
-    sizes = list(zip(place.space, place.made[-place.dims :], strict=True))
-    if any(m % n or m // n not in FACTORS for n, m in sizes):
-        raise Untileable(f"it enlarges by another factor than one of 1 to {FACTORS[-1]}")
-    axes = [Enlarged(m // n, HALOS[name], n) for n, m in sizes]
+    kind, halo = INTERPOLATION[name]
+    corners = bool(place.argument("align_corners"))
+    columns = zip(place.space, place.made[-place.dims :], _factors(place), strict=True)
+    resampled = [Resampled(kind, n, m, corners, factor) for n, m, factor in columns]
+    factors = [axis.whole_factor for axis in resampled]
+    if any(factor not in FACTORS for factor in factors):
+        return _resampled(resampled)
+    axes = [Enlarged(f, halo, n) for f, n in zip(factors, place.space, strict=True) if f]
     target = getattr(aten, place.node.label).default
     gives = _along(axes, "gives")
 
     def changes(node: Node, out: Box) -> dict[str, Any]:
-        corners = [] if name == "nearest" else [False]
-        args = (Operand(0), list(lengths(gives(out))), *corners)
+        edges = [] if name == "nearest" else [False]
+        args = (Operand(0), list(lengths(gives(out))), *edges)
         return {"target": target, "args": args, "kwargs": {}}
 
     return Geometry(_along(axes, "reads"), gives, changes)
+
+
+def _factors(place: Place) -> list[float | None]:
+    """The factors that interpolation was asked for, where it was not asked for a size."""
+    asked = place.argument("scale_factors")
+    if asked is None and place.dims == 1:
+        asked = [place.argument("scales")]
+    elif asked is None:
+        asked = [place.argument(f"scales_{d}") for d in "dhw"[-place.dims :]]
+    return list(asked)
+
+
+def _resampled(axes: Sequence[Resampled]) -> Geometry:
+    reads = _along(axes, "reads")
+
+    def changes(node: Node, out: Box) -> dict[str, Any]:
+        starts = [start for start, _ in reads(out)]
+        parts = [Part(*one) for one in zip(axes, out, starts, strict=True)]
+        return {"target": resampled, "args": (Operand(0), parts), "kwargs": {}}
+
+    return Geometry(reads, changes=changes)
 
 
 def _rearranged(place: Place) -> Geometry:

@@ -99,6 +99,26 @@ def u_net_bilinear() -> nn.Module:
     return UNet(nn.Upsample(scale_factor=2, mode="bilinear"))
 
 
+def u_net_corners() -> nn.Module:
+    return UNet(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True))
+
+
+class Resized(nn.Module):
+    """Interpolation by factors that are no whole numbers, up and down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU())
+        self.rest = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(self.stem(x), scale_factor=1.7, mode="bicubic")
+        x = F.interpolate(self.rest(x), (19, 23), mode="bilinear")
+        x = F.interpolate(x, scale_factor=(1.3, 2.4), mode="nearest")
+        return self.head(x.mean((2, 3)))
+
+
 class Dilated(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -155,6 +175,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "EfficientNet-Lite": efficientnet_lite,
     "U-Net, transposed": u_net_transposed,
     "U-Net, bilinear": u_net_bilinear,
+    "U-Net, corners": u_net_corners,
+    "resized": Resized,
     "dilated": Dilated,
     "shuffled": Shuffled,
 }

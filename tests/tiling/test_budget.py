@@ -109,15 +109,6 @@ def test_rules_that_are_not_linear_are_named(make: Callable[[nn.Module], Tiled])
     assert "'relu' in module '1': its rule is not linear in what arrives" in text
 
 
-def test_corners_that_are_aligned_are_named() -> None:
-    up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-    net = nn.Sequential(nn.Conv2d(3, 2, 3), up, nn.Conv2d(2, 2, 3), nn.AdaptiveAvgPool2d(1))
-    net.append(nn.Flatten())
-    assert "'upsample_bilinear2d' in module '1': with align_corners" in refused(
-        relprop.Gradient(net.double())
-    )
-
-
 def test_a_model_without_images_is_refused() -> None:
     explainer = relprop.LRP(nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 2)).double())
     x = torch.randn(2, 5, dtype=torch.float64)

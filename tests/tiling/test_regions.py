@@ -65,6 +65,13 @@ def trimmed(windows: dict[str, Any]) -> dict[str, Any]:
     return within_span({**windows, "output_padding": beyond})
 
 
+def asked_once(settings: dict[str, Any]) -> dict[str, Any]:
+    """By size or by factor; and there are no corners without an interpolation between them."""
+    left_out = {"scale_factor" if settings["size"] else "size"}
+    left_out |= {"align_corners"} if settings["mode"] == "nearest" else set()
+    return {name: value for name, value in settings.items() if name not in left_out}
+
+
 WINDOWS = {"kernel_size": small(1, 5), "stride": small(1, 3), "padding": small(0, 2)}
 STEPS = st.one_of(
     st.tuples(st.just("conv1d"), some(**WINDOWS, dilation=small(1, 3)).map(within_span)),
@@ -80,6 +87,15 @@ STEPS = st.one_of(
     st.tuples(
         st.just("interpolate"),
         some(scale_factor=small(1, 3), mode=st.sampled_from(("nearest", "linear"))),
+    ),
+    st.tuples(
+        st.just("interpolate"),
+        some(
+            size=small(20, 90) | st.none(),
+            scale_factor=st.floats(0.6, 3.0),
+            mode=st.sampled_from(("nearest", "linear")),
+            align_corners=st.booleans(),
+        ).map(asked_once),
     ),
     st.tuples(st.just("pad"), some(pad=st.tuples(small(-2, 4), small(-2, 4)))),
     st.tuples(st.just("slice"), some(start=small(0, 3), step=small(1, 3))),
