@@ -12,11 +12,12 @@ from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
 from relprop.attribution.kept import KeptRun
+from relprop.attribution.references import have_examples_first
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
-from relprop.graph.node import Graph, Node, Value
+from relprop.graph.node import Graph, Node, Run, Value
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.outputs import Output, choose_output
 from relprop.graph.sweep import Sweep
@@ -39,6 +40,8 @@ class Plan:
     sweep: Sweep
     #: The forward sweep of the last common baseline.
     kept: KeptRun | None = None
+    #: Whether examples lie along the first dimension of every activation, once that is known.
+    by_examples: bool | None = None
     _keeping: dict[frozenset[Value], Sweep] = field(default_factory=dict)
 
     def keeping(self, layers: Collection[Value]) -> Sweep:
@@ -54,6 +57,12 @@ class Plan:
     def graph(self) -> Graph:
         """The graph."""
         return self.capture.graph
+
+    def has_examples_first(self, runs: tuple[Run, Run], sizes: tuple[int, int]) -> bool:
+        """See `have_examples_first`; True as long as nothing has shown it."""
+        if self.by_examples is None and sizes[0] != sizes[1]:
+            self.by_examples = have_examples_first(runs, sizes)
+        return self.by_examples is not False
 
     @property
     def makers(self) -> dict[Value, tuple[Node, Any]]:

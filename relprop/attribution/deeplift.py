@@ -19,7 +19,13 @@ from relprop.attribution.attributor import (
 )
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.kept import KeptRun
-from relprop.attribution.references import Baselines, References, as_references
+from relprop.attribution.references import (
+    Baselines,
+    References,
+    as_references,
+    have_examples_first,
+    repeated,
+)
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByMultiplier
 from relprop.attribution.tiling.passes import TiledPass
@@ -220,19 +226,38 @@ class Pass:
         kept for the next explanation if the budget allows.
         """
         held = sum(t.nbytes for t in x.values.values()) // len(x.values[self.plan.graph.output])
-        chunk = max(1, budget // max(1, held)) if references.common else 1
-        if references.common and references.count == 1:
-            yield references.tensors, self.single((*references.tensors, *others), held <= budget)
+        n = x.shapes[self.plan.graph.inputs[0]][0]
+        if not references.common:
+            for k in range(references.count):
+                yield references.baseline(k), self.forward((*references.baseline(k), *others))
             return
+        if references.count == 1:
+            run = self.single((*references.tensors, *others), held <= budget)
+            yield from self._apart(x, n, run, references.tensors, others)
+            return
+        chunk = max(1, budget // max(1, held))
+        if chunk == n > 1 and self.plan.by_examples is None:
+            chunk -= 1  # sweeps of two sizes show whether examples can be told apart
         for start in range(0, references.count, chunk):
-            if not references.common:
-                baseline = tuple(t[:, start] for t in references.tensors)
-                yield baseline, self.forward((*baseline, *others))
-                continue
             batch = tuple(t[start : start + chunk] for t in references.tensors)
-            run, size = self.forward((*batch, *others)), len(batch[0])
-            for k in range(size):
-                yield tuple(t[k : k + 1] for t in batch), run if size == 1 else run.example(k)
+            yield from self._apart(x, n, self.forward((*batch, *others)), batch, others)
+
+    def _apart(
+        self, x: Run, n: int, x0: Run, batch: Tensors, others: tuple[Any, ...]
+    ) -> Iterator[tuple[Tensors, Run]]:
+        """The baselines of a batch one by one, each with its part of the sweep x0.
+
+        Where this has no such parts, each baseline is swept again, as often as there are examples.
+        """
+        size = len(batch[0])
+        apart = self.plan.has_examples_first((x, x0), (n, size))
+        for k in range(size):
+            baseline = tuple(t[k : k + 1] for t in batch)
+            if apart:
+                yield baseline, x0 if size == 1 else x0.example(k)
+            else:
+                baseline = repeated(baseline, n)
+                yield baseline, self.forward((*baseline, *others))
 
     def single(self, arguments: Sequence[Any], keep: bool) -> Run:
         """The forward sweep of a common baseline: that of the last explanation, if it serves."""
@@ -301,16 +326,20 @@ class PassByTiles:
         filled = self.tiles.fill(self._named(self.inputs))
         sums: list[Explanation] = []
         for k in range(references.count):
-            baseline = references.baseline(k)
-            runs = [
-                self.tiles.through_head(filled, self._named(self.inputs)),
-                self.tiles.through_head(
-                    self.tiles.fill(self._named(baseline)), self._named(baseline)
-                ),
-            ]
+            baseline, runs = self._swept(filled, references.baseline(k))
             found, many = self._against(baseline, runs, seeds_of)
             sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
         return [total.over(references.count) for total in sums], many
+
+    def _swept(self, filled: Tensor, baseline: Tensors) -> tuple[Tensors, list[Run]]:
+        """The head's sweeps; and the baseline, repeated where the sweep of one is of no use."""
+        inputs, others = self._named(self.inputs), self._named(baseline)
+        through = self.tiles.through_head
+        runs = [through(filled, inputs), through(self.tiles.fill(others), others)]
+        sizes = [len(self.inputs[0]), len(baseline[0])]
+        if sizes[0] != sizes[1] and not have_examples_first(runs, sizes):
+            return self._swept(filled, repeated(baseline, sizes[0]))
+        return baseline, runs
 
     def _against(
         self,

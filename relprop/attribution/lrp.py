@@ -66,10 +66,13 @@ class LRP(Tiled):
     """
 
     METHOD: ClassVar[ByRelevance] = ByRelevance()
-    REFUSED: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("softmax", "_softmax", "log_softmax", "_log_softmax"),
-        "a sum of shares of a probability says nothing; explain the logits that it is made of",
-    )
+    REFUSED: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("softmax", "_softmax", "log_softmax", "_log_softmax"),
+            "a sum of shares of a probability says nothing; explain the logits that it is made of",
+        ),
+        "scaled_dot_product_attention": "its softmax has no rule of LRP; use DeepLift",
+    }
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from relprop.baselines import BASELINES
 from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph.node import Run
 from relprop.rules.support import choose
 
 
@@ -62,6 +63,24 @@ class References:
         for k in range(1, self.count):
             sums = [_add(a, b) for a, b in zip(sums, explain(self.baseline(k)), strict=True)]
         return [(tuple(R / self.count for R in parts), delta / self.count) for parts, delta in sums]
+
+
+def have_examples_first(runs: Sequence[Run], sizes: Sequence[int]) -> bool:
+    """Whether examples lie along the first dimension of every activation of all sweeps.
+
+    Some models put them elsewhere, or make one dimension of them and of others, such as heads of
+    attention. Sweeps of batches of two `sizes` show it.
+    """
+    return all(
+        shape[:1] == (size,)
+        for run, size in zip(runs, sizes, strict=True)
+        for shape in run.shapes.values()
+    )
+
+
+def repeated(baseline: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    """A baseline of one example for so many."""
+    return tuple(t.expand(count, *t.shape[1:]) for t in baseline)
 
 
 def as_references(

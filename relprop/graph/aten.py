@@ -18,7 +18,7 @@ from relprop.graph.constants import Constants
 from relprop.graph.convolution import Convolution
 from relprop.graph.folding import NormScale, NormShift
 from relprop.graph.fx_nodes import operator_name
-from relprop.graph.linear import Affine, Fixed, Rearrange
+from relprop.graph.linear import Affine, Beside, Fixed, Rearrange
 from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
 
@@ -42,7 +42,7 @@ class AtenCall:
     where: Where
     constants: Constants
     ndim: int  # dimensions of the output
-    input_ndim: int  # dimensions of the first argument
+    input_shapes: tuple[tuple[Any, ...], ...]  # of the tensors it reads, constants too
     dtype: torch.dtype  # of the output
 
     def __getitem__(self, name: str) -> Any:
@@ -62,6 +62,15 @@ class AtenCall:
         """The name of the constant given for `argument`, or None where nothing is given."""
         given = self.arguments[argument]
         return given.value if isinstance(given, Constant) else None
+
+    def side(self, argument: str) -> Value | Constant:
+        """The activation given for `argument`, by its name, or the constant."""
+        given = self.arguments[argument]
+        if isinstance(given, Operand):
+            return self.operands[given.index]
+        if isinstance(given, Constant):
+            return given
+        raise Unreadable(f"its {argument} depends on a size known only when the model runs")
 
     def derive(self, suffix: str, make: Callable[..., torch.Tensor], *sources: Value) -> Value:
         """A new constant, made from others."""
@@ -268,7 +277,7 @@ def _view(call: AtenCall) -> Node:
 
 @reads(
     *("reshape", "flatten", "unflatten", "squeeze", "unsqueeze"),
-    *("permute", "transpose", "t", "movedim", "swapaxes", "alias", "clone", "contiguous"),
+    *("permute", "transpose", "t", "mT", "movedim", "swapaxes", "alias", "clone", "contiguous"),
     *("slice", "select", "narrow", "index_select", "diagonal", "flip", "roll", "rot90"),
     *("expand", "repeat", "expand_as", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
     *("constant_pad_nd", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
@@ -293,11 +302,14 @@ def _pad(call: AtenCall) -> Node:
 
 @reads("cat", "concat", "concatenate")
 def _cat(call: AtenCall) -> Node:
-    if any(not isinstance(item, Operand) for item in call["tensors"]):
-        raise Unreadable("one of its parts is a constant")
-    # Operands come once each, also where one of them is a part twice.
-    inputs = tuple(call.operands[item.index] for item in call["tensors"])
-    return Cat(inputs=inputs, output=call.output, where=call.where, dim=call["dim"] % call.ndim)
+    items = call["tensors"]
+    if all(isinstance(item, Operand) for item in items):
+        # Operands come once each, also where one of them is a part twice.
+        inputs = tuple(call.operands[item.index] for item in items)
+        return Cat(inputs=inputs, output=call.output, where=call.where, dim=call["dim"] % call.ndim)
+    if sum(isinstance(item, Operand) for item in items) > 1:
+        raise Unreadable("one of its parts is a constant, and more than one is not")
+    return Beside(**call.call, channel_dim=None)
 
 
 @reads("add", "sub")

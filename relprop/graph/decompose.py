@@ -7,85 +7,43 @@ inverse of its deviation, a PReLU is the difference of two ReLUs, a stack is a c
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from relprop.graph.aten import AtenCall, Unreadable, reads
-from relprop.graph.linear import Affine, Fixed, Rearrange
+from relprop.graph.linear import Affine
 from relprop.graph.matrix_products import READERS
-from relprop.graph.node import Call, Node, Operand, Value
-from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, Product, Sum
+from relprop.graph.node import Constant, Node, Operand, Value
+from relprop.graph.nonlinear import AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+from relprop.graph.steps import Steps, softmax
 
 __all__ = ["READERS"]
 
 aten = torch.ops.aten
 
 
-class Steps:
-    """The nodes of one operator, as they are added; the last one gives the operator's output."""
-
-    def __init__(self, call: AtenCall) -> None:
-        self._call = call
-        self.nodes: list[Node] = []
-
-    def add(self, kind: type[Node], *inputs: Value, **fields: Any) -> Value:
-        """Add a node; returns the name of its output."""
-        output = f"{self._call.output}.{len(self.nodes)}"
-        origin = self._call.target._schema.name.split("::")[-1]
-        fields |= {"inputs": inputs, "output": output, "where": self._call.where}
-        self.nodes.append(kind(**fields, part_of=origin))
-        return output
-
-    def apply(self, kind: type[Call], target: Any, x: Value, *args: Any, **fields: Any) -> Value:
-        """Add a call of `target` on one activation."""
-        return self.add(kind, x, target=target, args=(Operand(0), *args), **fields)
-
-    def activation(self, name: str, target: Any, x: Value, *parameters: float) -> Value:
-        """Add an activation function."""
-        return self.apply(Activation, target, x, *parameters, name=name, parameters=parameters)
-
-    def reciprocal(self, x: Value, power: float = 1.0) -> Value:
-        """Add `x ** -power`."""
-        return self.activation("pow", aten.pow.Tensor_Scalar, x, -power)
-
-    def fixed(self, target: Any, x: Value, *args: Any, **kwargs: Any) -> Value:
-        """Add a linear operator without weights."""
-        return self.apply(Fixed, target, x, *args, kwargs=kwargs, channel_dim=None)
-
-    def rearrange(self, target: Any, x: Value, *args: Any, **kwargs: Any) -> Value:
-        """Add a view, or a change of type."""
-        return self.apply(Rearrange, target, x, *args, kwargs=kwargs, channel_dim=None)
-
-    def affine(self, x: Value, weight: Value | None, bias: Value | None) -> Value:
-        """Add `weight * x + bias`."""
-        origin = self._call.target._schema.name.split("::")[-1]
-        return self.add(Affine, x, weight=weight, bias=bias, channel_dim=None, origin=origin)
-
-    def done(self) -> list[Node]:
-        """All nodes, the last one with the operator's name for its output."""
-        self.nodes[-1].output = self._call.output
-        return self.nodes
-
-
-@reads("softmax", "_softmax", "log_softmax", "_log_softmax")
+@reads("softmax", "_softmax")
 def _softmax(call: AtenCall) -> list[Node]:
-    """`exp(x) / sum exp(x)`, or `x - log sum exp(x)`; in float64, where exp has room enough.
+    """`exp(x) / sum exp(x)`.
 
     Of the scores of classes, which know no bounds, a softmax takes the differences to the largest:
     a product of exponentials that grow by orders of magnitude would not add up.
     """
+    steps, (x,), dim = Steps(call), call.operands, call["dim"]
+    if call.ndim == 2 and dim in (1, -1):
+        x = steps.rearrange(aten._to_copy.default, x, dtype=torch.float64)
+        x = steps.add(Sum, x, _largest(steps, x), alpha=-1.0)
+    softmax(steps, x, dim, call.dtype)
+    return steps.done()
+
+
+@reads("log_softmax", "_log_softmax")
+def _log_softmax(call: AtenCall) -> list[Node]:
+    """`x - log sum exp(x)`; in float64, where exp has room enough."""
     steps, (x,) = Steps(call), call.operands
-    dim, log = call["dim"], "log" in call.target._schema.name
     wide = steps.rearrange(aten._to_copy.default, x, dtype=torch.float64)
-    if not log and call.ndim == 2 and dim in (1, -1):
-        wide = steps.add(Sum, wide, _largest(steps, wide), alpha=-1.0)
     e = steps.activation("exp", aten.exp.default, wide)
-    total = steps.fixed(aten.sum.dim_IntList, e, [dim], True)
-    if log:
-        y = steps.add(Sum, wide, steps.activation("log", aten.log.default, total), alpha=-1.0)
-    else:
-        y = steps.add(Product, e, steps.reciprocal(total))
+    total = steps.fixed(aten.sum.dim_IntList, e, [call["dim"]], True)
+    y = steps.add(Sum, wide, steps.activation("log", aten.log.default, total), alpha=-1.0)
     steps.rearrange(aten._to_copy.default, y, dtype=call.dtype)
     return steps.done()
 
@@ -146,6 +104,22 @@ def _layer_norm(call: AtenCall) -> list[Node]:
     return steps.done()
 
 
+@reads("rms_norm")
+def _rms_norm(call: AtenCall) -> list[Node]:
+    """`x / sqrt(mean(x^2) + eps)` over the last dimensions, each element with a weight."""
+    steps, (x,) = Steps(call), call.operands
+    dims = list(range(-len(call["normalized_shape"]), 0))
+    eps = torch.finfo(call.dtype).eps if call["eps"] is None else call["eps"]
+    square = steps.fixed(
+        aten.mean.dim, steps.activation("square", aten.square.default, x), dims, True
+    )
+    root = steps.reciprocal(steps.affine(square, None, call.lift(eps)), 0.5)
+    y = steps.add(Product, x, root)
+    if call.constant("weight") is not None:
+        steps.affine(y, call.constant("weight"), None)
+    return steps.done()
+
+
 @reads("group_norm")
 def _group_norm(call: AtenCall) -> list[Node]:
     """Over groups of channels and all of space."""
@@ -201,12 +175,98 @@ def _prelu(call: AtenCall) -> list[Node]:
     return steps.done()
 
 
+@reads("rrelu")
+def _rrelu(call: AtenCall) -> list[Node]:
+    """In evaluation a leaky ReLU with the mean of its slopes."""
+    if call["training"]:
+        raise Unreadable("its slope is random")
+    steps, (x,) = Steps(call), call.operands
+    slope = (call["lower"] + call["upper"]) / 2
+    steps.activation("leaky_relu", aten.leaky_relu.default, x, slope)
+    return steps.done()
+
+
+@reads("softshrink")
+def _softshrink(call: AtenCall) -> list[Node]:
+    """`x - clamp(x, -lambd, lambd)`."""
+    steps, (x,), lambd = Steps(call), call.operands, float(call["lambd"])
+    middle = steps.activation("hardtanh", aten.hardtanh.default, x, -lambd, lambd)
+    steps.add(Sum, x, middle, alpha=-1.0)
+    return steps.done()
+
+
+@reads("glu")
+def _glu(call: AtenCall) -> list[Node]:
+    """`a sigmoid(b)`, a and b the halves of x."""
+    steps, (x,), dim = Steps(call), call.operands, call["dim"]
+    half = call.input_shapes[0][dim] // 2
+    if not isinstance(half, int):
+        raise Unreadable("the dimension that it halves has a size known only when the model runs")
+    a, b = (steps.rearrange(aten.narrow.default, x, dim, start, half) for start in (0, half))
+    steps.add(Product, a, steps.activation("sigmoid", aten.sigmoid.default, b))
+    return steps.done()
+
+
+@reads("maximum")
+def _maximum(call: AtenCall) -> list[Node]:
+    """The larger of two activations."""
+    return _of_two(call, least=False)
+
+
+@reads("minimum")
+def _minimum(call: AtenCall) -> list[Node]:
+    """The smaller of two activations."""
+    return _of_two(call, least=True)
+
+
+def _of_two(call: AtenCall, least: bool) -> list[Node]:
+    """The larger of two sides, by a max pool over both; the smaller is that of `-x`, turned."""
+    steps = Steps(call)
+    sides = [call.side(name) for name in ("self", "other")]
+    constants = [side.value for side in sides if isinstance(side, Constant)]
+    sign = call.lift(-1.0)
+    turned = [steps.affine(v, sign, None) if least else v for v in call.operands]
+    if constants:
+        larger = _above(steps, turned[0], call, constants[0], -1.0 if least else 1.0)
+    elif call.input_shapes != call.input_shapes[:1] * 2 or not 2 <= call.ndim <= 4:
+        raise Unreadable("it has a rule for two activations of one shape, of 2 to 4 dimensions")
+    else:
+        larger = _larger(steps, turned, call.ndim)
+    if least:
+        steps.affine(larger, sign, None)
+    return steps.done()
+
+
+def _above(steps: Steps, x: Value, call: AtenCall, constant: Value, sign: float) -> Value:
+    """`max(x, c) = relu(x - c) + c`, c the constant times a sign."""
+    c = call.derive("bound", lambda c: c * sign, constant)
+    less = call.derive("less", torch.neg, c)
+    above = steps.activation("relu", aten.relu.default, steps.affine(x, None, less))
+    return steps.affine(above, None, c)
+
+
+def _larger(steps: Steps, values: list[Value], ndim: int) -> Value:
+    """The larger of two activations, by a pool along a new dimension."""
+    both = steps.add(
+        Cat, *(steps.rearrange(aten.unsqueeze.default, v, -1) for v in values), dim=ndim
+    )
+    d = ndim - 1
+    kernel, zero, one = [1] * (d - 1) + [2], [0] * d, [1] * d
+    pools = (aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default)
+    fields = {"kernel_size": kernel, "stride": kernel, "padding": zero, "dilation": one}
+    settings = (kernel, kernel, zero, one, False)
+    pooled = steps.apply(MaxPool, pools[d - 1], both, *settings, **fields, ceil_mode=False)
+    return steps.rearrange(aten.squeeze.dim, pooled, -1)
+
+
 @reads("amax", "max")
 def _amax(call: AtenCall) -> list[Node]:
     """The maximum over some dimensions: a max pool with one window."""
+    if "other" in call.arguments:
+        return _of_two(call, least=False)
     if "dim" not in call.arguments:
         raise Unreadable("only a maximum over given dimensions is supported")
-    ndim = call.input_ndim
+    ndim = len(call.input_shapes[0])
     given = call["dim"]
     dims = sorted(d % ndim for d in (given if isinstance(given, (list, tuple)) else [given]))
     dims = dims or list(range(1, ndim))
@@ -230,6 +290,14 @@ def _amax(call: AtenCall) -> list[Node]:
     order = [0, *others, *dims]
     steps.rearrange(aten.permute.default, x, [order.index(d) for d in range(ndim)])
     return steps.done()
+
+
+@reads("min")
+def _min(call: AtenCall) -> list[Node]:
+    """The smaller of two activations."""
+    if "other" not in call.arguments:
+        raise Unreadable("a minimum over dimensions has no rule; write it as -(-x).amax()")
+    return _of_two(call, least=True)
 
 
 def _adaptive_max(x: torch.Tensor) -> torch.Tensor:

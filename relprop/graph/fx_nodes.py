@@ -91,6 +91,12 @@ def ndim(node: fx.Node) -> int:
     return first.dim() if isinstance(first, Tensor) else 0
 
 
+def input_shapes(node: fx.Node) -> tuple[tuple[Any, ...], ...]:
+    """The shapes of the tensors that a node reads, in the order in which they are named."""
+    values = (source.meta.get("val") for source in node.all_input_nodes)
+    return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
+
+
 def dtype(node: fx.Node) -> torch.dtype:
     """The type of the tensor that a node gives, or of the first of several."""
     result = node.meta.get("val")

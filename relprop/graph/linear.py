@@ -12,7 +12,7 @@ from torch import Tensor
 
 from relprop.graph.convolution import Convolution
 from relprop.graph.linear_map import LinearMap
-from relprop.graph.node import Call, Run, sum_to
+from relprop.graph.node import Call, Operand, Run, sum_to
 from relprop.graph.weights import WHOLE, BySign, Take
 
 #: Elements of a dense layer's weight to make something of at a time; they stay in a core's cache.
@@ -75,11 +75,13 @@ class Dense(LinearMap):
 class MatrixProduct(LinearMap):
     """`W @ x` where `weight_first`, else `x @ W`: a constant vector, matrix or batch of matrices.
 
-    What broadcasts does so as in `torch.matmul`; the bias broadcasts to the product.
+    What broadcasts does so as in `torch.matmul`; the bias broadcasts to the product. With an
+    `equation`, the product is that of `torch.einsum`.
     """
 
     channel_dim: int | None = None
     weight_first: bool
+    equation: str = ""
 
     @property
     def label(self) -> str:
@@ -89,7 +91,8 @@ class MatrixProduct(LinearMap):
     def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
         """`W x`."""
         weight = self.taken(run, take)
-        return weight @ x if self.weight_first else x @ weight
+        factors = (weight, x) if self.weight_first else (x, weight)
+        return torch.einsum(self.equation, *factors) if self.equation else torch.matmul(*factors)
 
 
 @dataclass(kw_only=True)
@@ -139,6 +142,25 @@ class Rearrange(Fixed):
         if s.numel() == math.prod(shape) and self.label in RESHAPES:
             return s.reshape(list(shape))
         return super().transpose(run, s, shape, take).to(run.dtypes[self.inputs[0]])
+
+
+@dataclass(kw_only=True)
+class Beside(Rearrange):
+    """An activation put beside constants, such as a class token before those of an image."""
+
+    def apply(self, run: Run, x: Tensor, take: Take = WHOLE) -> Tensor:
+        """The activation beside zeros: the linear part."""
+        parts, *rest = self.args
+        own = [isinstance(part, Operand) for part in parts]
+        tensors = run.resolve(parts, (x,))
+        placed = [t if is_x else torch.zeros_like(t) for t, is_x in zip(tensors, own, strict=True)]
+        result: Tensor = self.target(placed, *rest, **self.kwargs)
+        return result
+
+    def compute(self, run: Run, *operands: Tensor) -> Tensor:
+        """The activation beside the constants."""
+        result: Tensor = Call.compute(self, run, *operands)
+        return result
 
 
 #: Layers with weights; all but convolutions count as dense.

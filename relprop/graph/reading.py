@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_unflatten
 from relprop.errors import CaptureError
 from relprop.graph import fx_nodes
 from relprop.graph.aten import AtenCall, Unreadable
+from relprop.graph.attention import READERS
 from relprop.graph.constants import Constants, Root, Store
-from relprop.graph.decompose import READERS
 from relprop.graph.layers import LayerFinder
 from relprop.graph.node import (
     Auxiliary,
@@ -225,7 +225,7 @@ class _Reader:
             operands=operands,
             constants=self.constants,
             ndim=fx_nodes.ndim(fx_node),
-            input_ndim=fx_nodes.ndim(fx_node.all_input_nodes[0]),
+            input_shapes=fx_nodes.input_shapes(fx_node),
             dtype=fx_nodes.dtype(fx_node),
             **base,
         )

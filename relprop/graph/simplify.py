@@ -9,9 +9,17 @@ from __future__ import annotations
 from relprop.graph.constants import Constants
 from relprop.graph.convolution import Convolution
 from relprop.graph.folding import ScaledInput, ScaledOutput, ShiftedInput, ShiftedOutput
-from relprop.graph.linear import Affine, Dense, Fixed, Rearrange
+from relprop.graph.linear import Affine, Beside, Dense, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
-from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+from relprop.graph.nonlinear import (
+    Activation,
+    AdaptiveMaxPool,
+    Cat,
+    InnerProducts,
+    MaxPool,
+    Product,
+    Sum,
+)
 
 
 def simplify(graph: Graph, constants: Constants) -> None:
@@ -180,6 +188,10 @@ def _is_nonnegative(node: Node, known: set[Value]) -> bool:
             return node.alpha >= 0 and known.issuperset(node.inputs)
         case Product():
             return len(set(node.inputs)) == 1 or known.issuperset(node.inputs)
+        case InnerProducts():
+            return known.issuperset(node.inputs)
+        case Beside():
+            return False
         case Fixed():
             return "cubic" not in node.label and known.issuperset(node.inputs)
         case MaxPool() | AdaptiveMaxPool() | Cat():

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from relprop import ops
-from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Beside, Fixed, Rearrange
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Call, Graph, Node, Run, Value, is_scalar, sum_to
 from relprop.graph.nonlinear import (
     Activation,
     AdaptiveMaxPool,
+    Bilinear,
     Cat,
+    InnerProducts,
     MaxPool,
     Opaque,
     Product,
@@ -139,16 +141,16 @@ class Add(GradientRule):
 
 
 class Multiply(GradientRule):
-    """`z = a b`."""
+    """`z = a b`, element by element or as matrices."""
 
-    def keeps(self, node: Product) -> tuple[Value, ...]:
+    def keeps(self, node: Bilinear) -> tuple[Value, ...]:
         """Both factors."""
         return node.inputs
 
-    def backward(self, node: Product, run: Run, m: Tensor) -> tuple[Tensor, Tensor]:
-        """`m_a = m b`, `m_b = m a`."""
+    def backward(self, node: Bilinear, run: Run, m: Tensor) -> tuple[Tensor, Tensor]:
+        """`m_a = m b`, `m_b = a m`."""
         a, b = (run.values[value] for value in node.inputs)
-        return sum_to(m * b, a.shape), sum_to(m * a, b.shape)
+        return node.transpose_first(m, b, a.shape), node.transpose_second(m, a, b.shape)
 
 
 class Split(GradientRule):
@@ -173,11 +175,11 @@ class Jacobian(GradientRule):
 
 
 RULES: dict[type[Node], GradientRule] = {
-    **dict.fromkeys((*WEIGHTED, Affine, Fixed, Rearrange), Transpose()),
+    **dict.fromkeys((*WEIGHTED, Affine, Fixed, Rearrange, Beside), Transpose()),
     **dict.fromkeys((MaxPool, AdaptiveMaxPool), Winner()),
     Activation: Slope(),
     Sum: Add(),
-    Product: Multiply(),
+    **dict.fromkeys((Product, InnerProducts), Multiply()),
     Cat: Split(),
     Opaque: Jacobian(),
 }

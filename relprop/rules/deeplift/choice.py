@@ -7,12 +7,13 @@ from fnmatch import fnmatchcase
 
 from relprop.errors import InvalidInputError
 from relprop.graph.convolution import Convolution
-from relprop.graph.linear import Affine, Dense, Fixed, MatrixProduct, Rearrange
+from relprop.graph.linear import Affine, Beside, Dense, Fixed, MatrixProduct, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
     AdaptiveMaxPool,
     Cat,
+    InnerProducts,
     MaxPool,
     Opaque,
     Product,
@@ -32,9 +33,10 @@ RULES: dict[type[Node], DifferenceRule] = {
     Affine: linear.Scale(),
     Fixed: linear.Through(),
     Rearrange: linear.Through(),
+    Beside: linear.Through(),
     Sum: linear.Add(),
     Cat: linear.Part(),
-    Product: linear.Midpoint(),
+    **dict.fromkeys((Product, InnerProducts), linear.Midpoint()),
     Opaque: nonlinear.Gradient(),
 }
 ACTIVATION_RULES: dict[str, DifferenceRule] = {

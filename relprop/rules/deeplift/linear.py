@@ -16,7 +16,7 @@ from relprop.graph.convolution import Convolution
 from relprop.graph.linear import Affine, Dense, Fixed
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Value, sum_to
-from relprop.graph.nonlinear import Cat, Product, Sum
+from relprop.graph.nonlinear import Bilinear, Cat, Sum
 from relprop.graph.weights import MAGNITUDE, WHOLE
 from relprop.rules.deeplift.multiplier import (
     DifferenceContext,
@@ -227,42 +227,50 @@ class Part(DifferenceRule):
 
 
 class Midpoint(DifferenceRule):
-    """A product, as a game of two players: `a b - a0 b0 = (a - a0)(b + b0)/2 + (b - b0)(a + a0)/2`.
+    """A product, as a game of two players.
 
-    Both terms are Shapley values. The parts are the terms by their signs.
+    `a b - a0 b0 = (a - a0) (b + b0) / 2 + (a + a0) / 2 (b - b0)`.
+
+    Both terms are Shapley values. The parts are the terms by their signs. In a product of matrices
+    the players of each element are its row and its column.
     """
 
-    def keeps(self, node: Product) -> tuple[Value, ...]:
+    def keeps(self, node: Bilinear) -> tuple[Value, ...]:
         """Both factors."""
         return node.inputs
 
-    def keeps_for_parts(self, node: Product) -> tuple[Value, ...]:
+    def keeps_for_parts(self, node: Bilinear) -> tuple[Value, ...]:
         """Nothing more."""
         return ()
 
-    def _middle(self, node: Product, context: DifferenceContext) -> tuple[Tensor, Tensor]:
+    def _middle(self, node: Bilinear, context: DifferenceContext) -> tuple[Tensor, Tensor]:
         a, b = ((context.x.values[v] + context.x0.values[v]) / 2 for v in node.inputs)
         return a, b
 
-    def parts(self, node: Product, context: DifferenceContext) -> Parts:
-        """`P` and `N` of each term, added."""
+    def _terms(self, node: Bilinear, context: DifferenceContext) -> tuple[Tensor, Tensor]:
         a, b = self._middle(node, context)
         d_a, d_b = (context.difference(value) for value in node.inputs)
-        terms = d_a * b, d_b * a
+        return node.multiply(d_a, b), node.multiply(a, d_b)
+
+    def parts(self, node: Bilinear, context: DifferenceContext) -> Parts:
+        """`P` and `N` of each term, added."""
+        terms = self._terms(node, context)
         return (
             terms[0].clamp(min=0) + terms[1].clamp(min=0),
             terms[0].clamp(max=0) + terms[1].clamp(max=0),
         )
 
     def backward(
-        self, node: Product, context: DifferenceContext, m: Multiplier
+        self, node: Bilinear, context: DifferenceContext, m: Multiplier
     ) -> tuple[Multiplier, ...]:
-        """`m_a = m (b + b0) / 2`, `m_b = m (a + a0) / 2`, m that of the term's sign."""
+        """`m_a = m (b + b0) / 2`, `m_b = (a + a0) / 2 m`, m that of the term's sign."""
         a, b = self._middle(node, context)
         shapes = [context.x.shapes[value] for value in node.inputs]
         if m.single:
             m_a, m_b = m.positive, m.positive
         else:
-            d_a, d_b = (context.difference(value) for value in node.inputs)
-            m_a, m_b = m.along(d_a * b), m.along(d_b * a)
-        return Multiplier(sum_to(m_a * b, shapes[0])), Multiplier(sum_to(m_b * a, shapes[1]))
+            m_a, m_b = map(m.along, self._terms(node, context))
+        return (
+            Multiplier(node.transpose_first(m_a, b, shapes[0])),
+            Multiplier(node.transpose_second(m_b, a, shapes[1])),
+        )

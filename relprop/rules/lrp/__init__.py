@@ -9,7 +9,7 @@ from relprop.rules.lrp.reweighted import Reweighted
 from relprop.rules.lrp.selectors import depth, first, last
 from relprop.rules.lrp.signed import AlphaBeta, Gamma, ZPlus
 from relprop.rules.lrp.stabilizer import Stabilizer
-from relprop.rules.lrp.structure import Halves, Pass, Proportional, Winner
+from relprop.rules.lrp.structure import Halves, HalvesOfSums, Pass, Proportional, Winner
 from relprop.rules.lrp.weighted import BIAS_POLICIES
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Flat",
     "Gamma",
     "Halves",
+    "HalvesOfSums",
     "Pass",
     "Proportional",
     "ProportionalPool",

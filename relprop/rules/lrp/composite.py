@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from relprop.errors import InvalidInputError, InvalidTypeError
 from relprop.graph.convolution import Convolution
-from relprop.graph.linear import WEIGHTED, Affine, Fixed, Rearrange
+from relprop.graph.linear import WEIGHTED, Affine, Beside, Fixed, Rearrange
 from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import (
     Activation,
     AdaptiveMaxPool,
     Cat,
+    InnerProducts,
     MaxPool,
     Opaque,
     Product,
@@ -36,10 +37,12 @@ DEFAULTS: dict[type[Node], AnyRule] = {
     Fixed: Epsilon(),
     Sum: structure.Proportional(),
     Rearrange: structure.Move(),
+    Beside: structure.Move(),
     Activation: structure.Pass(),
     MaxPool: AsTold(),
     AdaptiveMaxPool: AsTold(),
     Product: structure.Halves(),
+    InnerProducts: structure.HalvesOfSums(),
     Cat: structure.Part(),
     Opaque: structure.Gradient(),
 }
@@ -57,8 +60,8 @@ class Composite:
     Args:
         pairs: each a selector and a rule of `relprop.rules.lrp`. A selector is the name of a kind
             (`"convolution"`, `"dense"`, `"batch_norm"`, `"max_pool"`, `"average_pool"`, `"add"`,
-            `"mul"`, `"activation"`), a pattern of module paths such as `"features.*"`, a function
-            from a node to a bool, `first()`, `last()`, or `depth(start, stop)`.
+            `"mul"`, `"matmul"`, `"activation"`), a pattern of module paths such as `"features.*"`,
+            a function from a node to a bool, `first()`, `last()`, or `depth(start, stop)`.
 
     Raises:
         InvalidInputError, InvalidTypeError: what is given is no list of such pairs, or a rule can

@@ -12,7 +12,15 @@ from relprop.graph.convolution import Convolution
 from relprop.graph.linear import WEIGHTED, Affine, Dense, Fixed, MatrixProduct
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Graph, Node, Value
-from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+from relprop.graph.nonlinear import (
+    Activation,
+    AdaptiveMaxPool,
+    Cat,
+    InnerProducts,
+    MaxPool,
+    Product,
+    Sum,
+)
 
 NodeTypes = tuple[type[Node], ...]
 
@@ -32,6 +40,7 @@ KINDS: dict[str, _Kind] = {
     "average_pool": _Kind((Fixed,), lambda node: "avg_pool" in node.label),
     "add": _Kind((Sum,)),
     "mul": _Kind((Product,)),
+    "matmul": _Kind((InnerProducts,)),
     "activation": _Kind((Activation,)),
 }
 

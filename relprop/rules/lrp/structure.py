@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from relprop.errors import InvalidInputError
-from relprop.graph.linear import Rearrange
+from relprop.graph.linear import Beside, Rearrange
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Call, Node, Value, sum_to
 from relprop.graph.nonlinear import (
     Activation,
     AdaptiveMaxPool,
     Cat,
+    InnerProducts,
     MaxPool,
     Opaque,
     Product,
@@ -121,10 +122,12 @@ class Move(StructureRule):
     def backward(self, node: Rearrange, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """The transpose of the rearrangement."""
         run, shape = context.run, context.run.shapes[node.inputs[0]]
-        if context.ledger is not None and R.amount is not None:
-            # What the rule above gave to padding.
-            copied = node.apply(run, R.amount.new_ones(()).expand(*shape))
-            context.charge(node, dropped=R.amount * (copied == 0))
+        if context.ledger is not None:
+            R_out = R.total(run, context[node.output])
+            copied = node.apply(run, R_out.new_ones(()).expand(*shape))
+            lost = R_out * (copied == 0)
+            # The share of constants; or what the rule above gave to padding.
+            context.charge(node, **{"bias" if isinstance(node, Beside) else "dropped": lost})
         return (each(R, lambda t: node.transpose(run, t, shape)),)
 
 
@@ -207,6 +210,46 @@ class Halves(StructureRule):
             return Relevance(m, None if R.amount is None else sum_to(R.amount / 2, own.shape))
 
         return half(factors[0], factors[1]), half(factors[1], factors[0])
+
+
+class HalvesOfSums(WeightedRule):
+    """A product of matrices: every `a_ik b_kj` in a sum gets its share, and each factor half of it.
+
+    So `R_ik = a_ik sum_j b_kj R_ij / (2 stab(z_ij))` (Achtibat et al., AttnLRP, 2024).
+    """
+
+    nodes = (InnerProducts,)
+
+    def fits(self, node: Node) -> bool:
+        """Products of matrices."""
+        return isinstance(node, self.nodes)
+
+    def keeps(self, node: InnerProducts) -> tuple[Value, ...]:
+        """Both factors, and the product."""
+        return (*node.inputs, node.output)
+
+    def backward(
+        self, node: InnerProducts, context: LrpContext, R: Relevance
+    ) -> tuple[Relevance, ...]:
+        """`s = R / stab(z)`, `m_a = s b^T / 2`, `m_b = a^T s / 2`."""
+        s = self.ratio(node, context, R)
+        a, b = (context[value] for value in node.inputs)
+        m_a, m_b = self._halves(node, s, a, b)
+        if not self.settles(context):
+            return Relevance(m_a), Relevance(m_b)
+        stabilizer = self.division.added(context[node.output]) * s
+        if self.bias == "redistribute":
+            part = stabilizer / node.multiply(torch.ones_like(a), torch.ones_like(b))
+            amounts = self._halves(node, part, torch.ones_like(a), torch.ones_like(b))
+            return Relevance(m_a, amounts[0]), Relevance(m_b, amounts[1])
+        context.charge(node, stabilizer=stabilizer)
+        return Relevance(m_a), Relevance(m_b)
+
+    def _halves(
+        self, node: InnerProducts, s: Tensor, a: Tensor, b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        half = s / 2
+        return node.transpose_first(half, b, a.shape), node.transpose_second(half, a, b.shape)
 
 
 class Gradient(StructureRule):
