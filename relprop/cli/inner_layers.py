@@ -17,8 +17,8 @@ def layers_to_show(
 
     The model is read as a graph here if it was not before.
     """
+    method.prepare(inputs)
     if named is None:
-        method.prepare(inputs)
         return []
     return list(named) or one_a_resolution(method.layer_shapes(inputs))
 

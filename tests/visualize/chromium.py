@@ -99,9 +99,10 @@ def browser(profile: Path) -> Iterator[Browser]:
 
     def number_pipes() -> None:
         """In the new process: give the pipes the numbers that Chromium knows them by."""
-        aside = fcntl.fcntl(answers, fcntl.F_DUPFD, 10)  # its number may be the first one's
-        os.dup2(requests, READS)
-        os.dup2(aside, WRITES)
+        # Their own numbers may be these: so out of the way first.
+        aside = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 10) for pipe in (requests, answers)]
+        os.dup2(aside[0], READS)
+        os.dup2(aside[1], WRITES)
 
     process = subprocess.Popen(
         [PROGRAM, *OPTIONS, "--remote-debugging-pipe", f"--user-data-dir={profile}"],
