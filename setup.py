@@ -2,6 +2,8 @@
 
 RELPROP_CUDA=auto (the default) builds the CUDA kernels if torch has CUDA and nvcc of the same major
 version is found; 1 insists on them, also under a torch without CUDA; 0 leaves them out.
+RELPROP_BINDINGS=0 leaves out relprop._bindings, which says how the kernels were built and serves
+one Python only: for wheels that every Python takes.
 TORCH_CUDA_ARCH_LIST and MAX_JOBS mean what they mean to torch's own extensions.
 """
 
@@ -106,10 +108,17 @@ def why_no_cuda(wanted: str, cuda_home: str | None) -> str | None:
     return None
 
 
+def wish(name: str, choices: tuple[str, ...]) -> str:
+    """What a variable asks for; the first choice where it is not set."""
+    wanted = os.environ.get(name, choices[0])
+    if wanted not in choices:
+        offered = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise SystemExit(f"{name} must be {offered}, got {wanted!r}")
+    return wanted
+
+
 def configure() -> Configuration:
-    wanted = os.environ.get("RELPROP_CUDA", "auto")
-    if wanted not in ("auto", "0", "1"):
-        raise SystemExit(f"RELPROP_CUDA must be auto, 0 or 1, got {wanted!r}")
+    wanted = wish("RELPROP_CUDA", ("auto", "0", "1"))
     compiler = find_compiler()
     cuda_home = find_cuda_home()
     reason = why_no_cuda(wanted, cuda_home)
@@ -173,7 +182,9 @@ def bindings(configuration: Configuration) -> Extension:
 def extensions(configuration: Configuration) -> list[Extension]:
     if configuration.compiler is None:
         return []
-    modules = [cpu_library(), bindings(configuration)]
+    modules = [cpu_library()]
+    if wish("RELPROP_BINDINGS", ("1", "0")) == "1":
+        modules.append(bindings(configuration))
     if configuration.cuda_home is not None:
         modules.append(cuda_library(configuration.cuda_home))
     return modules

@@ -13,6 +13,8 @@ COMMAND_LINE_PACKAGES = {
     "rich": "rich",
     "PIL": "pillow",
     "matplotlib": "matplotlib",
+    "jinja2": "jinja2",
+    "markupsafe": "jinja2",
 }
 
 

@@ -48,10 +48,24 @@ def built_in(name: str, weights: Path | None, device: torch.device) -> Subject:
     return Subject(load_model(name, weights, device), BUILT_IN[name].preprocessing, names, device)
 
 
-def choose_plan(subject: Subject, methods: tuple[str, ...], baseline: str, **settings: str) -> Plan:
-    """The plan that options name; a baseline that has no name is a picture."""
+def choose_plan(
+    subject: Subject,
+    methods: tuple[str, ...],
+    baseline: str,
+    html: bool = False,
+    layers: tuple[str, ...] = (),
+    **settings: str,
+) -> Plan:
+    """The plan that options name; a baseline that has no name is a picture.
+
+    Raises:
+        UsageError, RelpropError: the options do not go together, or there is no such thing.
+    """
+    if layers and not html:
+        raise click.UsageError("--layer is for the page that --html writes; give both")
     known = baseline in BASELINES
     return Plan(
+        layers=layers if html else None,
         methods=tuple(dict.fromkeys(methods)) or Plan.methods,
         baseline=baseline if known else subject.inputs(read_picture(Path(baseline))),
         **settings,

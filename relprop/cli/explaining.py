@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -14,13 +15,18 @@ from torch.export import ExportedProgram
 from relprop import LRP, DeepLift
 from relprop.cli.classes import Classes
 from relprop.cli.images import Preprocessing
+from relprop.cli.inner_layers import layers_to_show, maps_of
 from relprop.cli.loading import Model, ModelError, first_line
 from relprop.rules.lrp.presets import COMPOSITES
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which methods explain, and how; `baseline` is a name out of `BASELINES`, or a tensor."""
+    """Which methods explain, and how.
+
+    `baseline` is a name out of `BASELINES`, or a tensor. `layers` are inner layers to explain as
+    well: none at all for None, and where no name is given, some of different resolutions.
+    """
 
     methods: tuple[str, ...] = ("lrp", "deep-lift")
     composite: str = "epsilon_plus_flat"
@@ -29,6 +35,7 @@ class Plan:
     max_pool: str = "winner"
     baseline: str | Tensor = "blur"
     unsupported: str = "error"
+    layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,9 @@ class Sums:
 class Attribution:
     """One method's explanation of one picture: relevance (C, H, W), its sums, how long it took.
 
-    What a model costs once, to be read as a graph, is not among the seconds.
+    What a model costs once, to be read as a graph, is not among the seconds. `settings` says how
+    the method was set, `layers` has relevance (C, h, w) at inner layers by name, and `books` is
+    what `Report.as_dict` gives, where the method keeps books.
     """
 
     method: str
@@ -58,6 +67,9 @@ class Attribution:
     relevance: Tensor
     sums: Sums
     seconds: float
+    settings: Mapping[str, str]
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+    books: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,34 +159,48 @@ def make_deep_lift(subject: Subject, plan: Plan) -> DeepLift:
 class _LayerWiseRelevance:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self._lrp = make_lrp(subject, plan)
+        self._layers = plan.layers
+        self._settings = {"composite": plan.composite, "bias": plan.bias}
         self._title = f"LRP {plan.composite}" + (
             f", bias {plan.bias}" if plan.bias != "absorb" else ""
         )
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
-        self._lrp.prepare(inputs)
+        chosen = layers_to_show(self._lrp, inputs, self._layers)
         start = time.perf_counter()
-        relevance = self._lrp.attribute(inputs, target=target)[0].cpu()
+        found, layers = self._lrp.attribute(inputs, target=target, layers=chosen)
+        relevance = found[0].cpu()
         seconds = time.perf_counter() - start
         report = self._lrp.report(inputs, target=target)
         other = report.stabilizer + report.dropped
         sums = Sums(report.score, report.relevance, report.bias, other, report.shortfall)
-        return Attribution(self._title, "f(x)", relevance, sums, seconds)
+        return Attribution(
+            self._title,
+            "f(x)",
+            relevance,
+            sums,
+            seconds,
+            self._settings,
+            maps_of(layers),
+            report.as_dict(),
+        )
 
 
 class _DifferenceFromBaseline:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self._deep_lift = make_deep_lift(subject, plan)
+        self._layers = plan.layers
         self._baseline = plan.baseline
         name = plan.baseline if isinstance(plan.baseline, str) else "picture"
+        self._settings = {"rule": plan.rule, "max pools": plan.max_pool, "baseline": name}
         pools = f", {plan.max_pool} pools" if plan.max_pool != "winner" else ""
         self._title = f"DeepLIFT {plan.rule}{pools}, {name} baseline"
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
-        self._deep_lift.prepare(inputs)
+        chosen = layers_to_show(self._deep_lift, inputs, self._layers)
         start = time.perf_counter()
-        relevance, delta = self._deep_lift.attribute(
-            inputs, self._baseline, target=target, return_convergence_delta=True
+        relevance, delta, layers = self._deep_lift.attribute(
+            inputs, self._baseline, target=target, return_convergence_delta=True, layers=chosen
         )
         relevance, excess = relevance[0].cpu(), float(delta[0])
         seconds = time.perf_counter() - start
@@ -182,7 +208,15 @@ class _DifferenceFromBaseline:
         sums = Sums(
             explained=pixels - excess, pixels=pixels, biases=0.0, other=0.0, shortfall=-excess
         )
-        return Attribution(self._title, "f(x) - f(x0)", relevance, sums, seconds)
+        return Attribution(
+            self._title,
+            "f(x) - f(x0)",
+            relevance,
+            sums,
+            seconds,
+            self._settings,
+            maps_of(layers),
+        )
 
 
 Method = Callable[[Tensor, int], Attribution]

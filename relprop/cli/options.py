@@ -134,10 +134,19 @@ METHOD_OPTIONS = [
     ),
     *RULE_OPTIONS,
     _shown("--top", 5, "How many of the likeliest classes to list.", type=click.IntRange(0)),
+    click.option(
+        "--layer",
+        "layers",
+        metavar="PATH",
+        multiple=True,
+        help="With --html: an inner layer to show; give it twice for two.  "
+        "[default: one a resolution]",
+    ),
 ]
 DEVICE_OPTION = _shown("--device", "cpu", "Where to compute.", metavar="DEVICE", callback=_device)
 OUTPUT_OPTIONS = [
     _shown("--output", "explanations", "Folder for the pictures, made if need be.", type=FOLDER),
+    click.option("--html", is_flag=True, help="Write a page beside each picture as well."),
     DEVICE_OPTION,
 ]
 BATCH_OPTIONS = [

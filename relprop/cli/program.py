@@ -33,6 +33,7 @@ EXAMPLES = """\b
 Examples:
   relprop explain cat.jpg
   relprop explain *.jpg --target "tiger cat" --output maps
+  relprop explain cat.jpg --html
   relprop explain cat.jpg --method lrp --bias redistribute
   relprop explain cat.jpg --method deep-lift --baseline grey.png
   relprop explain cat.jpg --method deep-lift --rule reveal_cancel --max-pool shapley
@@ -64,17 +65,20 @@ def explain(
     target: str,
     top: int,
     output: Path,
+    html: bool,
     device: torch.device,
     **plan: Any,
 ) -> None:
     """Explain what a model sees in pictures.
 
     Lists the likeliest classes of each IMAGE, shows for every method where the score of the
-    explained class went, and writes one picture an IMAGE with the maps side by side.
+    explained class went, and writes one picture an IMAGE with the maps side by side; with --html
+    also a page that works without a network, whose maps can be read pixel by pixel.
     """
     with one_sentence():
         subject = choose_subject(context, model, weights, classes, size, mean, std, device)
-        task = Task(subject, choose_plan(subject, **plan), target, top, output)
+        chosen = choose_plan(subject, html=html, **plan)
+        task = Task(subject, model, chosen, target=target, top=top, output=output, html=html)
         _report_failures(task.explain_all(pictures), len(pictures))
 
 
@@ -83,11 +87,13 @@ program.add_command(batch)
 
 @program.command()
 @with_options(OUTPUT_OPTIONS)
-def demo(output: Path, device: torch.device) -> None:
+def demo(output: Path, html: bool, device: torch.device) -> None:
     """Explain two photographs, a cat and a cup of coffee, with a network trained on ImageNet."""
     with one_sentence():
         pictures = sample_pictures()
-        task = Task(built_in(DEFAULT_MODEL, None, device), Plan(), "auto", 5, output)
+        plan = Plan(layers=() if html else None)
+        subject = built_in(DEFAULT_MODEL, None, device)
+        task = Task(subject, DEFAULT_MODEL, plan, target="auto", top=5, output=output, html=html)
         _report_failures(task.explain_all(pictures), len(pictures))
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from relprop.cli.classes import UnknownClassError
 from relprop.cli.endings import MODEL_LIMITS
-from relprop.cli.explaining import METHODS, Plan, Subject
+from relprop.cli.explaining import METHODS, Attribution, Plan, Subject, View
 from relprop.cli.images import read_picture
 from relprop.cli.loading import ModelError
+from relprop.cli.pages import page_of
 from relprop.cli.presenting import heading, panels, print_answer, print_sums, results_console
 from relprop.cli.progress import ProgressLine
 from relprop.errors import RelpropError
 from relprop.visualize import figure, save_png
+from relprop.visualize.page import save_page
 
 FATAL = (ModelError, UnknownClassError, *MODEL_LIMITS)
 """Faults that no other picture would be spared: they end the command."""
@@ -28,18 +30,32 @@ class Task:
 
     Args:
         subject: the model and what it expects.
+        model: what the user calls the model.
         plan: the methods.
         target: the class to explain: "auto" for the likeliest, a number, or a name.
         top: how many of the likeliest classes to list.
         output: the folder for the pictures, made if need be.
+        html: whether to write a page beside each picture, with what the plan's layers show.
     """
 
-    def __init__(self, subject: Subject, plan: Plan, target: str, top: int, output: Path) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        model: str,
+        plan: Plan,
+        *,
+        target: str,
+        top: int,
+        output: Path,
+        html: bool = False,
+    ) -> None:
         self._subject = subject
+        self._model = model
         self._methods = [METHODS[name](subject, plan) for name in plan.methods]
         self._target = target
         self._top = top
         self._output = output
+        self._html = html
         self._console = results_console()
         self._progress = ProgressLine()
 
@@ -86,15 +102,35 @@ class Task:
         for number, method in enumerate(self._methods):
             self._progress.at(done + number, path.name)
             attributions.append(method(view.inputs, target))
-        row = heading(view, classes, target), panels(path.name, view, attributions)
-        try:
-            save_png(figure([row]), destination)
-        except OSError as fault:
-            raise OutputError(f"cannot write {destination} ({fault.strerror or fault})") from fault
+        paths = self._write(path.name, view, target, attributions, destination)
         with self._progress.aside():
             print_answer(self._console, path.name, view, classes, self._top)
             print_sums(self._console, f"{classes.label(target)} ({target})", attributions)
-            self._console.print(f"[dim]wrote[/dim] {destination}", soft_wrap=True)
+            for written in paths:
+                self._console.print(f"[dim]wrote[/dim] {written}", soft_wrap=True)
+
+    def _write(
+        self,
+        name: str,
+        view: View,
+        target: int,
+        attributions: list[Attribution],
+        destination: Path,
+    ) -> list[Path]:
+        """The picture with the maps, and the page beside it if one is wanted."""
+        classes, path = self._subject.classes, destination
+        try:
+            row = heading(view, classes, target), panels(name, view, attributions)
+            save_png(figure([row]), path)
+            if not self._html:
+                return [path]
+            path = destination.with_suffix(".html")
+            save_page(
+                page_of(name, self._model, view, classes, target, self._top, attributions), path
+            )
+        except OSError as fault:
+            raise OutputError(f"cannot write {path} ({fault.strerror or fault})") from fault
+        return [destination, path]
 
     def _destination(self, pictures: Sequence[Path], index: int) -> Path:
         """`<stem>-explained.png`, numbered where several pictures share a stem."""

@@ -81,6 +81,25 @@ def find_layers(
     return {name: _value(graph, name) for name in names}
 
 
+def all_layers(graph: Graph) -> dict[str, Value]:
+    """For every module's call that gives one activation with relevance of its own, by its name.
+
+    In the order in which the graph computes these; the model itself is none of them.
+    """
+    order = {value: place for place, value in enumerate(_with_relevance(graph))}
+    found = {
+        f"{path}@{number}" if len(calls) > 1 else path: call.outputs[0]
+        for path, calls in graph.layers.items()
+        for number, call in enumerate(calls)
+        if path and len(call.outputs) == 1 and call.outputs[0] in order
+    }
+    return dict(sorted(found.items(), key=lambda layer: order[layer[1]]))
+
+
+def _with_relevance(graph: Graph) -> list[Value]:
+    return [*graph.inputs, *(node.output for node in graph.nodes)]
+
+
 def _name(layer: object, model: object) -> str:
     if isinstance(layer, str):
         return layer
@@ -117,7 +136,7 @@ def _value(graph: Graph, name: str) -> Value:
             f"a layer must {'read' if side else 'give'} one tensor that depends on the model's "
             f"inputs; {name!r} has {len(values)}: ask for a module inside it"
         )
-    if values[0] not in {*graph.inputs, *(node.output for node in graph.nodes)}:
+    if values[0] not in _with_relevance(graph):
         raise InvalidInputError(
             f"layer {name!r} has no relevance of its own: it is computed as a part of the layer "
             "after it, or the explained output does not depend on it"

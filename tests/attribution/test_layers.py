@@ -194,3 +194,40 @@ def test_a_layer_beside_the_way_to_the_output_has_no_relevance() -> None:
     explainer = relprop.LRP(Beside().double(), output=0)
     with pytest.raises(relprop.InvalidInputError, match="'side' has no relevance of its own"):
         explainer.attribute(torch.ones(1, 4).double(), target=0, layers=["side"])
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_layers_that_can_be_asked_for_are_listed_with_their_shapes(norm: bool) -> None:
+    model = network(norm)
+    seen: dict[str, torch.Size] = {}
+    hooks = [
+        part.register_forward_hook(lambda m, x, y, name=name: seen.update({name: y.shape}))
+        for name, part in model.named_modules()
+        if name
+    ]
+    copied = X.clone()
+    model(copied)
+    for hook in hooks:
+        hook.remove()
+    for method in (relprop.LRP(model), relprop.DeepLift(model)):
+        shapes = method.layer_shapes(X)
+        assert set(shapes) <= set(seen)
+        assert {"conv", "relu", "deep.0", "deep", "rise", "pool", "flat", "head"} <= set(shapes)
+        assert all(shapes[name] == seen[name] for name in shapes)
+        _, layers = method.attribute(X, target=0, layers=list(shapes))
+        assert {name: found.shape for name, found in layers.items()} == shapes
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dense(self.dense(x).relu())
+        return y.sum(1, keepdim=True)
+
+
+def test_every_call_of_a_layer_is_listed_in_order() -> None:
+    shapes = relprop.LRP(Twice().eval()).layer_shapes(torch.randn(2, 4))
+    assert list(shapes.items()) == [("dense@0", (2, 4)), ("dense@1", (2, 4))]

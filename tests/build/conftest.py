@@ -10,10 +10,8 @@ from setup_run import Run
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def source_tree(tmp_path: Path) -> Path:
+def copy_sources(tree: Path) -> Path:
     """What a source distribution holds, without anything built."""
-    tree = tmp_path / "source"
     unbuilt = shutil.ignore_patterns("*.so", "__pycache__")
     for folder in ("csrc", "relprop"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=unbuilt)
@@ -24,9 +22,8 @@ def source_tree(tmp_path: Path) -> Path:
     return tree
 
 
-@pytest.fixture
-def setup(source_tree: Path) -> Run:
-    """Run setup.py in the source tree, with these variables in the environment."""
+def setup_in(tree: Path) -> Run:
+    """Runs setup.py in a source tree, with some variables in the environment."""
 
     def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         inherited = {
@@ -36,10 +33,34 @@ def setup(source_tree: Path) -> Run:
         }
         return subprocess.run(
             [sys.executable, "setup.py", *arguments],
-            cwd=source_tree,
+            cwd=tree,
             env={**inherited, "RELPROP_CUDA": "0", **environment},
             capture_output=True,
             text=True,
         )
 
     return run
+
+
+@pytest.fixture
+def source_tree(tmp_path: Path) -> Path:
+    """A source tree for one test."""
+    return copy_sources(tmp_path / "source")
+
+
+@pytest.fixture
+def setup(source_tree: Path) -> Run:
+    """Run setup.py in the test's source tree."""
+    return setup_in(source_tree)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that RELPROP_WHEEL names, or one that is built as wheels for others are."""
+    given = os.environ.get("RELPROP_WHEEL")
+    if given:
+        return Path(given)
+    tree = copy_sources(tmp_path_factory.mktemp("release") / "source")
+    built = setup_in(tree)("-q", "bdist_wheel", RELPROP_BINDINGS="0")
+    assert built.returncode == 0, built.stderr
+    return next((tree / "dist").iterdir())

@@ -16,6 +16,7 @@ def test_setup_says_what_it_will_build(setup: Run) -> None:
     ("environment", "sentence"),
     [
         ({"RELPROP_CUDA": "yes"}, "RELPROP_CUDA must be auto, 0 or 1, got 'yes'"),
+        ({"RELPROP_BINDINGS": "no"}, "RELPROP_BINDINGS must be 1 or 0, got 'no'"),
         (
             {"RELPROP_CUDA": "1", "CUDA_HOME": "/nonexistent"},
             "RELPROP_CUDA=1, but CUDA is off: no nvcc found (set CUDA_HOME)",

@@ -33,7 +33,7 @@ rule of gamma 0, which can leave out biases. zennit's second column uses its `Re
 which folds batch norms and rewrites the blocks of torchvision's ResNets. lxt is made for
 transformers: its `EpsilonRule` is wrapped around every module with weights or pools by hand.
 iNNvestigate needs TensorFlow; its maps of six networks, in float32, were kept. shap has no LRP: for
-its DeepLIFT, see [deeplift-peers.md](deeplift-peers.md).
+its DeepLIFT, see [DeepLIFT by several packages](deeplift-peers.md).
 
 The epsilon rule with so small an epsilon divides by almost nothing again and again on the trained
 network: relevance outgrows the digits of float64. relprop warns of that.
