@@ -58,14 +58,16 @@ def as_bytes(budget: object) -> int:
     return int(size)
 
 
-def as_inputs(inputs: object, model: nn.Module | ExportedProgram) -> tuple[Tensor, ...]:
-    """The inputs as a tuple of detached tensors that the model can take."""
+def as_inputs(
+    inputs: object, model: nn.Module | ExportedProgram, keep_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """The inputs as a tuple of tensors that the model can take, detached unless told otherwise."""
     given = inputs if isinstance(inputs, tuple) else (inputs,)
     if not given:
         raise InvalidInputError("inputs must be a tensor or a tuple of tensors; got an empty tuple")
     for position, tensor in enumerate(given):
         _check_tensor(tensor, "inputs" if len(given) == 1 else f"inputs[{position}]", model)
-    tensors: tuple[Tensor, ...] = tuple(tensor.detach() for tensor in given)
+    tensors: tuple[Tensor, ...] = given if keep_graph else tuple(t.detach() for t in given)
     sizes = {tensor.shape[0] for tensor in tensors}
     if len(sizes) > 1:
         raise InvalidInputError(

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
 from relprop.attribution.kept import KeptRun
+from relprop.attribution.modes import explaining
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
 from relprop.graph.capture import Capture, capture, evaluating, find_capture
@@ -62,8 +63,9 @@ class Plan:
         return {node.output: (node, rule) for node, rule in pairs if rule is not None}
 
     def constants(self) -> Snapshot:
-        """The graph's constants, as the model's weights are now."""
-        return self.capture.constants.now()
+        """The graph's constants, as the model's weights are now; with gradients, if recorded."""
+        constants = self.capture.constants
+        return constants.live() if torch.is_grad_enabled() else constants.now()
 
 
 class Attributor:
@@ -96,7 +98,7 @@ class Attributor:
         Takes inputs and arguments as `attribute` does, and raises what it raises.
         """
         _, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
+        with explaining():
             self._plan(arguments)
         return self
 
@@ -117,6 +119,12 @@ class Attributor:
         for plan in self._plans:
             if plan.capture.serves(self.model, arguments):
                 return plan
+        with torch.no_grad():
+            plan = self._new_plan(arguments, sparing)
+        self._plans[:] = [p for p in self._plans if p.capture.current(self.model)] + [plan]
+        return plan
+
+    def _new_plan(self, arguments: Sequence[Any], sparing: bool) -> Plan:
         captured = self._capture(arguments)
         require_supported(captured.graph, self.unsupported, self.REFUSED)
         plan = Plan(captured, self._sweep(captured.graph))
@@ -124,7 +132,6 @@ class Attributor:
             self._verify_sparingly(plan, arguments)
         else:
             self._verify(plan, arguments)
-        self._plans[:] = [p for p in self._plans if p.capture.current(self.model)] + [plan]
         return plan
 
     def _capture(self, arguments: Sequence[Any]) -> Capture:
@@ -148,10 +155,10 @@ class Attributor:
         ) from failure
 
     def _arguments(
-        self, inputs: Inputs, additional_forward_args: Any
+        self, inputs: Inputs, additional_forward_args: Any, create_graph: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
         """The inputs to explain, and all of the model's positional arguments."""
-        tensors = as_inputs(inputs, self.model)
+        tensors = as_inputs(inputs, self.model, create_graph)
         if additional_forward_args is None:
             return tensors, tensors
         more = additional_forward_args
@@ -189,8 +196,13 @@ class Attributor:
 
 
 def name_inputs(graph: Graph, arguments: Sequence[Any]) -> dict[str, Tensor]:
-    """The tensors among the model's arguments, by the names that the graph has for them."""
-    tensors = [a.detach() for a in arguments if isinstance(a, Tensor)]
+    """The tensors among the model's arguments, by the names that the graph has for them.
+
+    They are detached, unless gradients are recorded.
+    """
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    if not torch.is_grad_enabled():
+        tensors = [tensor.detach() for tensor in tensors]
     return dict(zip(graph.inputs, tensors, strict=True))
 
 

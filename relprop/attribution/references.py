@@ -134,6 +134,7 @@ def _add(a: Explained, b: Explained) -> Explained:
 
 
 def _checked(made: Any, x: Tensor) -> Tensor:
+    """A baseline that can be one of x; detached, unless gradients are recorded."""
     if not isinstance(made, Tensor):
         raise InvalidTypeError(
             "a baseline must be None, a number, a tensor, a function that gives a tensor, a "
@@ -146,5 +147,4 @@ def _checked(made: Any, x: Tensor) -> Tensor:
         )
     if not torch.isfinite(made).all():
         raise InvalidInputError("a baseline must be finite; it has NaN or infinite values")
-    detached: Tensor = made.detach()
-    return detached
+    return made if torch.is_grad_enabled() else made.detach()

@@ -131,6 +131,10 @@ class Constants:
         """The constants as the model's weights are at this moment."""
         return Snapshot(self)
 
+    def live(self) -> Snapshot:
+        """The same, with the gradients that torch records of what is made of the weights."""
+        return LiveSnapshot(self)
+
 
 class Snapshot:
     """The constants at one moment: every root is looked at once, at its first use."""
@@ -183,3 +187,15 @@ class Snapshot:
             kept = (counts, make(*tensors))
             made[key] = kept
         self._counts[name], self._tensors[name] = kept
+
+
+class LiveSnapshot(Snapshot):
+    """The constants as functions of the model's own weights: nothing is kept, nor detached."""
+
+    def _look_up(self, value: Value) -> None:
+        self._tensors[value] = self._all.roots[value].look_up()
+
+    def _make(
+        self, name: Any, key: Key, make: Callable[..., Tensor], sources: tuple[Value, ...]
+    ) -> None:
+        self._tensors[name] = make(*(self[source] for source in sources))

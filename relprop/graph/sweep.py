@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from relprop.graph.constants import Snapshot
@@ -115,7 +116,8 @@ class Sweep:
 
     def forward(self, constants: Snapshot, arguments: Mapping[Value, Tensor]) -> Run:
         """Run the graph; the run returned holds the output and what the rules asked for."""
-        run = Run(constants, self.winograd, self._again)
+        winograd = self.winograd and not torch.is_grad_enabled()
+        run = Run(constants, winograd, self._again)
         for value, tensor in arguments.items():
             run.values[value] = channels_last(tensor) if self.graph.channels_last else tensor
             run.shapes[value], run.dtypes[value] = tensor.shape, tensor.dtype
