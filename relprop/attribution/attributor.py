@@ -15,8 +15,10 @@ from relprop.attribution.kept import KeptRun
 from relprop.attribution.modes import explaining
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
+from relprop.graph.autocast import without_autocast
 from relprop.graph.capture import Capture, capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
+from relprop.graph.exclusion import WEIGHTS
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.outputs import Output, choose_output
@@ -72,7 +74,11 @@ class Attributor:
     """Base of the methods that send messages back through the model's graph.
 
     The model is captured at the first call, and again when it is rebuilt or sees inputs of a kind
-    that the graphs so far do not hold for. It is explained as it is in evaluation mode.
+    that the graphs so far do not hold for. It is explained as it is in evaluation mode. Of a model
+    that torch.compile, `nn.DataParallel` or `DistributedDataParallel` is around, the module within
+    is explained, and `model` is that module.
+
+    A method may be used by many threads at once, pickled, and copied.
     """
 
     #: Operators whose steps have rules, but which the method cannot explain; and what to do.
@@ -91,6 +97,10 @@ class Attributor:
         #: Whether graphs are simplified: only then is a batch norm part of the layer beside it.
         self.simplified = True
         self._plans: list[Plan] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plans, which belong to this model: a copy makes its own."""
+        return {**self.__dict__, "_plans": []}
 
     def prepare(self, inputs: Inputs, additional_forward_args: Any = None) -> Self:
         """Capture the model for inputs like these now, rather than at the first explanation.
@@ -116,14 +126,22 @@ class Attributor:
 
         The graph is compared with the model on them; to be `sparing` of memory, on their corner.
         """
-        for plan in self._plans:
-            if plan.capture.serves(self.model, arguments):
-                return plan
-        with torch.no_grad():
-            plan = self._new_plan(arguments, sparing)
-        self._plans[:] = [p for p in self._plans if p.capture.current(self.model)] + [plan]
+        plan = self._known_plan(arguments)
+        if plan is not None:
+            return plan
+        with WEIGHTS, torch.no_grad():
+            # Another thread may have made one meanwhile.
+            plan = self._known_plan(arguments)
+            if plan is None:
+                plan = self._new_plan(arguments, sparing)
+                current = [p for p in self._plans if p.capture.current(self.model)]
+                self._plans[:] = [*current, plan]
         return plan
 
+    def _known_plan(self, arguments: Sequence[Any]) -> Plan | None:
+        return next((p for p in self._plans if p.capture.serves(self.model, arguments)), None)
+
+    @without_autocast
     def _new_plan(self, arguments: Sequence[Any], sparing: bool) -> Plan:
         captured = self._capture(arguments)
         require_supported(captured.graph, self.unsupported, self.REFUSED)

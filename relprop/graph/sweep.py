@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from relprop.graph.autocast import without_autocast
 from relprop.graph.constants import Snapshot
 from relprop.graph.layout import channels_last
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
@@ -114,6 +115,7 @@ class Sweep:
                 dies[index].append(value)
         return dies
 
+    @without_autocast
     def forward(self, constants: Snapshot, arguments: Mapping[Value, Tensor]) -> Run:
         """Run the graph; the run returned holds the output and what the rules asked for."""
         winograd = self.winograd and not torch.is_grad_enabled()
@@ -134,6 +136,7 @@ class Sweep:
                     del run.values[value]
         return run
 
+    @without_autocast
     def backward(
         self,
         context: Any,
