@@ -11,6 +11,7 @@ from torch import Tensor
 
 from relprop.baselines import BASELINES
 from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph.autocast import without_autocast
 from relprop.rules.support import choose
 
 
@@ -64,6 +65,7 @@ class References:
         return [(tuple(R / self.count for R in parts), delta / self.count) for parts, delta in sums]
 
 
+@without_autocast
 def as_references(
     baselines: Baselines, inputs: tuple[Tensor, ...], others: tuple[Any, ...]
 ) -> References:
