@@ -28,13 +28,24 @@ Target = (
 
 
 def check_model(model: object) -> nn.Module | ExportedProgram:
-    """The model, if it is something that can be captured."""
+    """The model, if it is something that can be captured; without what is around it."""
+    model = unwrapped(model) if isinstance(model, nn.Module) else model
     if not isinstance(model, (nn.Module, ExportedProgram)):
         raise InvalidTypeError(
             "model must be a torch.nn.Module or a torch.export.ExportedProgram; "
             f"got {type(model).__name__}"
         )
     return model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, where it comes compiled, or wrapped for several devices."""
+    within = model
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        within = model.module
+    elif isinstance(getattr(model, "_orig_mod", None), nn.Module):  # as torch.compile has it
+        within = model.get_submodule("_orig_mod")
+    return model if within is model else unwrapped(within)
 
 
 def check_choice(given: str, choices: Sequence[str], what: str) -> str:
@@ -58,20 +69,33 @@ def as_bytes(budget: object) -> int:
     return int(size)
 
 
-def as_inputs(inputs: object, model: nn.Module | ExportedProgram) -> tuple[Tensor, ...]:
-    """The inputs as a tuple of detached tensors that the model can take."""
+def as_inputs(
+    inputs: object, model: nn.Module | ExportedProgram, keep_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """The inputs as a tuple of tensors that the model can take, detached unless told otherwise."""
     given = inputs if isinstance(inputs, tuple) else (inputs,)
+    given = tuple(_out_of_autocast(tensor, model) for tensor in given)
     if not given:
         raise InvalidInputError("inputs must be a tensor or a tuple of tensors; got an empty tuple")
     for position, tensor in enumerate(given):
         _check_tensor(tensor, "inputs" if len(given) == 1 else f"inputs[{position}]", model)
-    tensors: tuple[Tensor, ...] = tuple(tensor.detach() for tensor in given)
+    tensors: tuple[Tensor, ...] = given if keep_graph else tuple(t.detach() for t in given)
     sizes = {tensor.shape[0] for tensor in tensors}
     if len(sizes) > 1:
         raise InvalidInputError(
             f"all inputs must hold equally many examples; got {sorted(sizes)} along dimension 0"
         )
     return tensors
+
+
+def _out_of_autocast(tensor: object, model: nn.Module | ExportedProgram) -> object:
+    """Under autocast, where tensors of several types meet, a tensor in the model's own."""
+    if not isinstance(tensor, Tensor) or not torch.is_autocast_enabled(tensor.device.type):
+        return tensor
+    parameter = first_parameter(model)
+    if parameter is None or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(parameter.dtype)
 
 
 def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram) -> None:

@@ -12,11 +12,14 @@ from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
 from relprop.attribution.kept import KeptRun
+from relprop.attribution.modes import explaining
 from relprop.attribution.references import have_examples_first
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
+from relprop.graph.autocast import without_autocast
 from relprop.graph.capture import Capture, capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
+from relprop.graph.exclusion import WEIGHTS
 from relprop.graph.layers import all_layers
 from relprop.graph.node import Graph, Node, Run, Value
 from relprop.graph.nonlinear import Opaque
@@ -72,15 +75,20 @@ class Plan:
         return {node.output: (node, rule) for node, rule in pairs if rule is not None}
 
     def constants(self) -> Snapshot:
-        """The graph's constants, as the model's weights are now."""
-        return self.capture.constants.now()
+        """The graph's constants, as the model's weights are now; with gradients, if recorded."""
+        constants = self.capture.constants
+        return constants.live() if torch.is_grad_enabled() else constants.now()
 
 
 class Attributor:
     """Base of the methods that send messages back through the model's graph.
 
     The model is captured at the first call, and again when it is rebuilt or sees inputs of a kind
-    that the graphs so far do not hold for. It is explained as it is in evaluation mode.
+    that the graphs so far do not hold for. It is explained as it is in evaluation mode. Of a model
+    that torch.compile, `nn.DataParallel` or `DistributedDataParallel` is around, the module within
+    is explained, and `model` is that module.
+
+    A method may be used by many threads at once, pickled, and copied.
     """
 
     #: Operators whose steps have rules, but which the method cannot explain; and what to do.
@@ -100,13 +108,17 @@ class Attributor:
         self.simplified = True
         self._plans: list[Plan] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plans, which belong to this model: a copy makes its own."""
+        return {**self.__dict__, "_plans": []}
+
     def prepare(self, inputs: Inputs, additional_forward_args: Any = None) -> Self:
         """Capture the model for inputs like these now, rather than at the first explanation.
 
         Takes inputs and arguments as `attribute` does, and raises what it raises.
         """
         _, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
+        with explaining():
             self._plan(arguments)
         return self
 
@@ -136,9 +148,23 @@ class Attributor:
 
         The graph is compared with the model on them; to be `sparing` of memory, on their corner.
         """
-        for plan in self._plans:
-            if plan.capture.serves(self.model, arguments):
-                return plan
+        plan = self._known_plan(arguments)
+        if plan is not None:
+            return plan
+        with WEIGHTS, torch.no_grad():
+            # Another thread may have made one meanwhile.
+            plan = self._known_plan(arguments)
+            if plan is None:
+                plan = self._new_plan(arguments, sparing)
+                current = [p for p in self._plans if p.capture.current(self.model)]
+                self._plans[:] = [*current, plan]
+        return plan
+
+    def _known_plan(self, arguments: Sequence[Any]) -> Plan | None:
+        return next((p for p in self._plans if p.capture.serves(self.model, arguments)), None)
+
+    @without_autocast
+    def _new_plan(self, arguments: Sequence[Any], sparing: bool) -> Plan:
         captured = self._capture(arguments)
         require_supported(captured.graph, self.unsupported, self.REFUSED)
         plan = Plan(captured, self._sweep(captured.graph))
@@ -146,7 +172,6 @@ class Attributor:
             self._verify_sparingly(plan, arguments)
         else:
             self._verify(plan, arguments)
-        self._plans[:] = [p for p in self._plans if p.capture.current(self.model)] + [plan]
         return plan
 
     def _capture(self, arguments: Sequence[Any]) -> Capture:
@@ -170,10 +195,10 @@ class Attributor:
         ) from failure
 
     def _arguments(
-        self, inputs: Inputs, additional_forward_args: Any
+        self, inputs: Inputs, additional_forward_args: Any, create_graph: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
         """The inputs to explain, and all of the model's positional arguments."""
-        tensors = as_inputs(inputs, self.model)
+        tensors = as_inputs(inputs, self.model, create_graph)
         if additional_forward_args is None:
             return tensors, tensors
         more = additional_forward_args
@@ -211,8 +236,13 @@ class Attributor:
 
 
 def name_inputs(graph: Graph, arguments: Sequence[Any]) -> dict[str, Tensor]:
-    """The tensors among the model's arguments, by the names that the graph has for them."""
-    tensors = [a.detach() for a in arguments if isinstance(a, Tensor)]
+    """The tensors among the model's arguments, by the names that the graph has for them.
+
+    They are detached, unless gradients are recorded.
+    """
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    if not torch.is_grad_enabled():
+        tensors = [tensor.detach() for tensor in tensors]
     return dict(zip(graph.inputs, tensors, strict=True))
 
 

@@ -19,6 +19,7 @@ from relprop.attribution.attributor import (
 )
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.kept import KeptRun
+from relprop.attribution.modes import explaining
 from relprop.attribution.references import (
     Baselines,
     References,
@@ -101,6 +102,7 @@ class DeepLift(Tiled):
         custom_attribution_func: CustomAttribution | None = None,
         layers: Sequence[str | nn.Module] | None = None,
         memory_budget: int | str | None = None,
+        create_graph: bool = False,
     ) -> Any:
         """The contributions of `inputs` to `f(inputs) - f(baselines)` at `target`.
 
@@ -127,6 +129,9 @@ class DeepLift(Tiled):
                 Images (not sequences) whose explanation against a single baseline would take more
                 than the budget that is given, beside the model, what is derived of its weights, and
                 the inputs, are explained by tiles, with the same result (`tiling` says by which).
+            create_graph: whether the contributions can themselves be differentiated, by `inputs`,
+                `baselines` and the model's weights, as for a loss that they are part of; needs the
+                memory of all activations.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -140,11 +145,11 @@ class DeepLift(Tiled):
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
                 without a rule.
         """
-        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
         others = arguments[len(tensors) :]
         make = custom_attribution_func or contributions_of
         budget = MEMORY_BUDGET if memory_budget is None else as_bytes(memory_budget)
-        with torch.no_grad():
+        with explaining(create_graph):
             references = as_references(baselines, tensors, others)
             held = 1 + len(references.baseline(0)[0]) / len(tensors[0])
             tiles = self._tiles(arguments, memory_budget, target, layers, held)
@@ -232,7 +237,8 @@ class Pass:
                 yield references.baseline(k), self.forward((*references.baseline(k), *others))
             return
         if references.count == 1:
-            run = self.single((*references.tensors, *others), held <= budget)
+            keep = held <= budget and not torch.is_grad_enabled()
+            run = self.single((*references.tensors, *others), keep)
             yield from self._apart(x, n, run, references.tensors, others)
             return
         chunk = max(1, budget // max(1, held))
@@ -260,15 +266,16 @@ class Pass:
                 yield baseline, self.forward((*baseline, *others))
 
     def single(self, arguments: Sequence[Any], keep: bool) -> Run:
-        """The forward sweep of a common baseline: that of the last explanation, if it serves."""
+        """The forward sweep of a common baseline: if kept, that of the last one, if it serves."""
         plan, constants = self.plan, self.constants
+        if not keep:
+            plan.kept = None
+            return self.forward(arguments)
         tensors = tuple(a for a in arguments if isinstance(a, Tensor))
         kept = plan.kept
         if kept is not None and kept.serves(self.sweep, tensors, constants):
             return kept.run
         plan.kept = None  # let go of the old one before the new one grows
-        if not keep:
-            return self.forward(arguments)
         own = tuple(tensor.clone() for tensor in tensors)
         run = self.sweep.forward(constants, name_inputs(plan.graph, own))
         run.lasting = True

@@ -18,6 +18,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.modes import explaining
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByGradient
 from relprop.graph.node import Graph, Run
@@ -80,10 +81,11 @@ class OneGradient(Tiled, GradientMethod):
         target: Target,
         additional_forward_args: Any,
         memory_budget: int | str | None,
+        create_graph: bool,
     ) -> tuple[Tensors, list[tuple[Tensors, Tensor]], bool]:
         """The inputs; for every target gradients and score; whether there are many targets."""
-        tensors, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
+        tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
+        with explaining(create_graph):
             tiles = self._tiles(arguments, memory_budget, target)
             if tiles is not None:
                 return tensors, *self._by_tiles(tiles, tensors, arguments, target)
@@ -112,6 +114,7 @@ class Gradient(OneGradient):
         target: Target = None,
         additional_forward_args: Any = None,
         memory_budget: int | str | None = None,
+        create_graph: bool = False,
     ) -> Any:
         """What the backward sweep from the output at `target` brings to `inputs`.
 
@@ -125,6 +128,8 @@ class Gradient(OneGradient):
             memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
                 its weights, and the inputs; what would take more is made by tiles, with the same
                 result (`tiling` says by which). None: as much as it takes.
+            create_graph: whether the result can itself be differentiated, by `inputs` and by the
+                model's weights; needs the memory of all activations.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output per unit
@@ -135,7 +140,9 @@ class Gradient(OneGradient):
                 budget is too small.
             CaptureError: the model cannot be captured.
         """
-        _, found, many = self._explain(inputs, target, additional_forward_args, memory_budget)
+        _, found, many = self._explain(
+            inputs, target, additional_forward_args, memory_budget, create_graph
+        )
         return results(inputs, [Explanation(*one) for one in found], many, with_delta=False)
 
 
@@ -168,6 +175,7 @@ class InputXGradient(OneGradient):
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
         memory_budget: int | str | None = None,
+        create_graph: bool = False,
     ) -> Any:
         """The gradient of the output at `target`, times `inputs`.
 
@@ -176,7 +184,7 @@ class InputXGradient(OneGradient):
             target: as in `Gradient.attribute`.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return what is missing from the sum, too.
-            memory_budget: as in `Gradient.attribute`.
+            memory_budget, create_graph: as in `Gradient.attribute`.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -189,7 +197,9 @@ class InputXGradient(OneGradient):
                 budget is too small.
             CaptureError: the model cannot be captured.
         """
-        tensors, found, many = self._explain(inputs, target, additional_forward_args, memory_budget)
+        tensors, found, many = self._explain(
+            inputs, target, additional_forward_args, memory_budget, create_graph
+        )
         products = []
         for gradients, score in found:
             R = tuple(x * m for x, m in zip(tensors, gradients, strict=True))

@@ -11,6 +11,7 @@ from torch import Tensor
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.gradient import GradientMethod
 from relprop.errors import InvalidInputError
+from relprop.graph.autocast import without_autocast
 
 #: The inputs at point k, each of shape (N, ...).
 Points = Callable[[int], Tensors]
@@ -33,6 +34,7 @@ class GradientSums(GradientMethod):
             held += sum(t.nbytes for t in run.values.values())
         return torch.cat(outputs), batch or max(n, CHUNK_BYTES * n // max(1, held))
 
+    @without_autocast
     def _sum(
         self,
         points: Points,

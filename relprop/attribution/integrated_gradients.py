@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from relprop.attribution.arguments import Inputs, Target, check_choice, seeds
 from relprop.attribution.attributor import per_example, require_finite
 from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.gradient_sums import GradientSums, check_batch, check_count
+from relprop.attribution.modes import explaining
 from relprop.attribution.references import Baselines, Explained, as_references
 
 #: Where on [0, 1] to evaluate, and with which weights, which sum to 1.
@@ -66,6 +66,7 @@ class IntegratedGradients(GradientSums):
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
+        create_graph: bool = False,
     ) -> Any:
         """The contributions of `inputs` to `f(inputs) - f(baselines)` at `target`.
 
@@ -82,6 +83,8 @@ class IntegratedGradients(GradientSums):
             internal_batch_size: how many points to sweep at once; None for as many as hold about
                 1 GiB of activations, but no fewer than N.
             return_convergence_delta: whether to return the error of the sum, too.
+            create_graph: whether the result can itself be differentiated, as in
+                `Gradient.attribute`; needs the activations of all points at once.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -95,9 +98,9 @@ class IntegratedGradients(GradientSums):
         check_choice(method, tuple(METHODS), "method")
         check_count(n_steps, "n_steps", 2 if method == "riemann_trapezoid" else 1)
         check_batch(internal_batch_size)
-        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
         others = arguments[len(tensors) :]
-        with torch.no_grad():
+        with explaining(create_graph):
             references = as_references(baselines, tensors, others)
             output, batch = self._outputs(arguments, len(tensors[0]), internal_batch_size)
             each, many = seeds(target, output)

@@ -18,6 +18,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Watched, results
+from relprop.attribution.modes import explaining
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
@@ -116,7 +117,7 @@ class LRP(Tiled):
         Takes inputs and arguments as `attribute` does, and raises what it raises.
         """
         _, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
+        with explaining():
             plan = self._plan(arguments)
         return RuleTable.of(plan.graph, plan.sweep.crossings)
 
@@ -128,6 +129,7 @@ class LRP(Tiled):
         return_convergence_delta: bool = False,
         layers: Sequence[str | nn.Module] | None = None,
         memory_budget: int | str | None = None,
+        create_graph: bool = False,
     ) -> Any:
         """The relevance of `inputs` for the model's output at `target`.
 
@@ -146,6 +148,9 @@ class LRP(Tiled):
             memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
                 its weights, and the inputs; what would take more is made by tiles, with the same
                 result (`tiling` says by which). None: as much as it takes.
+            create_graph: whether the relevance can itself be differentiated, by `inputs` and by the
+                model's weights, as for a loss that it is part of; needs the memory of all
+                activations.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -159,8 +164,8 @@ class LRP(Tiled):
             CaptureError: the model cannot be captured. UnsupportedOperatorError: it has an operator
                 without a rule. NumericalError: relevance overflowed.
         """
-        tensors, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
+        tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
+        with explaining(create_graph):
             tiles = self._tiles(arguments, memory_budget, target, layers)
             if tiles is not None:
                 sums, many = self._by_tiles(tiles, tensors, arguments, target)
@@ -220,7 +225,7 @@ class LRP(Tiled):
         the batch.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
+        with explaining():
             plan = self._plan(arguments)
             sweep = plan.sweep.keeping_all()
             run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))

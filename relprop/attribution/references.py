@@ -11,6 +11,7 @@ from torch import Tensor
 
 from relprop.baselines import BASELINES
 from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph.autocast import without_autocast
 from relprop.graph.node import Run
 from relprop.rules.support import choose
 
@@ -83,6 +84,7 @@ def repeated(baseline: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
     return tuple(t.expand(count, *t.shape[1:]) for t in baseline)
 
 
+@without_autocast
 def as_references(
     baselines: Baselines, inputs: tuple[Tensor, ...], others: tuple[Any, ...]
 ) -> References:
@@ -153,6 +155,7 @@ def _add(a: Explained, b: Explained) -> Explained:
 
 
 def _checked(made: Any, x: Tensor) -> Tensor:
+    """A baseline that can be one of x; detached, unless gradients are recorded."""
     if not isinstance(made, Tensor):
         raise InvalidTypeError(
             "a baseline must be None, a number, a tensor, a function that gives a tensor, a "
@@ -165,5 +168,4 @@ def _checked(made: Any, x: Tensor) -> Tensor:
         )
     if not torch.isfinite(made).all():
         raise InvalidInputError("a baseline must be finite; it has NaN or infinite values")
-    detached: Tensor = made.detach()
-    return detached
+    return made if torch.is_grad_enabled() else made.detach()

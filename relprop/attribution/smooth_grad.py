@@ -12,6 +12,7 @@ from relprop.attribution.arguments import Inputs, Target, seeds
 from relprop.attribution.attributor import per_example, require_finite
 from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.gradient_sums import GradientSums, check_batch, check_count
+from relprop.attribution.modes import explaining
 from relprop.errors import InvalidInputError
 
 
@@ -34,6 +35,7 @@ class SmoothGrad(GradientSums):
         noise_level: float = 0.1,
         seed: int | None = None,
         internal_batch_size: int | None = None,
+        create_graph: bool = False,
     ) -> Any:
         """The mean gradient of the output at `target` around `inputs`.
 
@@ -48,6 +50,8 @@ class SmoothGrad(GradientSums):
             seed: of the noise; with the same one the result is the same. None to draw on from
                 torch's own generator.
             internal_batch_size: as in `IntegratedGradients.attribute`.
+            create_graph: whether the result can itself be differentiated, as in
+                `Gradient.attribute`; needs the activations of all points at once.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output per unit
@@ -63,9 +67,9 @@ class SmoothGrad(GradientSums):
                 f"noise_level must be a finite number >= 0; got {noise_level!r}"
             )
         check_batch(internal_batch_size)
-        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
         others = arguments[len(tensors) :]
-        with torch.no_grad():
+        with explaining(create_graph):
             output, batch = self._outputs(arguments, len(tensors[0]), internal_batch_size)
             each, many = seeds(target, output)
             scores = [require_finite(per_example(output * one)) for one in each]

@@ -12,6 +12,7 @@ from relprop.attribution.arguments import Inputs, Target, seeds
 from relprop.attribution.attributor import per_example, require_finite
 from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.gradient import GradientMethod
+from relprop.attribution.modes import explaining
 from relprop.attribution.references import Baselines, Explained, as_references
 from relprop.errors import InvalidInputError
 
@@ -39,6 +40,7 @@ class Taylor(GradientMethod):
         return_convergence_delta: bool = False,
         *,
         root: bool = False,
+        create_graph: bool = False,
     ) -> Any:
         """The first-order contributions of `inputs` to `f(inputs) - f(x0)` at `target`.
 
@@ -52,6 +54,8 @@ class Taylor(GradientMethod):
             root: expand not around the baseline but around a root on the straight line from the
                 input to it, which bisection finds for each example, to the last digit of the line's
                 parameter: the score at x0 has the sign of the input's, and next to it another.
+            create_graph: whether the result can itself be differentiated, as in
+                `Gradient.attribute`; a root counts as a constant.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -63,9 +67,9 @@ class Taylor(GradientMethod):
                 and an example's score has the same sign at the input and at the baseline.
             CaptureError: the model cannot be captured.
         """
-        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
         others = arguments[len(tensors) :]
-        with torch.no_grad():
+        with explaining(create_graph):
             references = as_references(baselines, tensors, others)
             _, _, output = self._forward(arguments)
             each, many = seeds(target, output)
@@ -103,7 +107,8 @@ class Taylor(GradientMethod):
         """For every target the expansion around its own roots."""
         made = []
         for seed, score in zip(each, scores, strict=True):
-            root = self._root(x, x0, others, seed, score)
+            with torch.no_grad():
+                root = self._root(x, x0, others, seed, score)
             made += self._around(root, others, [seed])
         return made
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, count_targets, seeds
 from relprop.attribution.attributor import Attributor, name_inputs, per_example, require_finite
+from relprop.attribution.modes import explaining
 from relprop.attribution.tiling.methods import Method
 from relprop.attribution.tiling.passes import TiledPass
 from relprop.attribution.tiling.planner import Planner
@@ -47,7 +48,7 @@ class Tiled(Attributor):
                 f"{type(self).__name__} makes tiles of inputs of at least {self.LEAST_SPACE + 2} "
                 f"dimensions; got {', '.join(str(tuple(x.shape)) for x in tensors)}"
             )
-        with torch.no_grad():
+        with explaining():
             planner, _ = self._planner(arguments, count_targets(target), self.SWEEPS)
             return planner.plan(as_bytes(memory_budget))[0]
 
@@ -62,6 +63,11 @@ class Tiled(Attributor):
         """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
         if memory_budget is None or _space(arguments) < self.LEAST_SPACE:
             return None
+        if torch.is_grad_enabled():
+            raise InvalidInputError(
+                "memory_budget must be None with create_graph=True, as all activations are needed "
+                f"for gradients of the explanation; got {memory_budget!r}"
+            )
         budget = as_bytes(memory_budget)
         planner, constants = self._planner(arguments, count_targets(target), sweeps)
         tiling, cut = planner.plan(budget)

@@ -22,6 +22,7 @@ from torch.export import ExportedProgram
 
 from relprop.errors import CaptureError
 from relprop.graph.constants import Constants, Store
+from relprop.graph.exclusion import WEIGHTS
 from relprop.graph.node import Graph
 from relprop.graph.outputs import Output
 from relprop.graph.reading import Aliased, read
@@ -50,7 +51,8 @@ class Capture:
             (a.shape, a.dtype, a.device) if isinstance(a, Tensor) else repr(a) for a in arguments
         )
         if like not in self.known:
-            self.known[like] = _admits(self.program, arguments)
+            with WEIGHTS:
+                self.known[like] = _admits(self.program, arguments)
         return self.known[like]
 
     def current(self, model: nn.Module | ExportedProgram) -> bool:

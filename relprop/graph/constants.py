@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.graph.exclusion import WEIGHTS
 from relprop.graph.node import Value
 
 SAMPLES = 64  # elements of a weight that a stamp remembers
@@ -131,6 +132,10 @@ class Constants:
         """The constants as the model's weights are at this moment."""
         return Snapshot(self)
 
+    def live(self) -> Snapshot:
+        """The same, with the gradients that torch records of what is made of the weights."""
+        return LiveSnapshot(self)
+
 
 class Snapshot:
     """The constants at one moment: every root is looked at once, at its first use."""
@@ -165,11 +170,12 @@ class Snapshot:
 
     def _look_up(self, value: Value) -> None:
         root, stamps = self._all.roots[value], self._all.store.stamps
-        tensor = root.look_up().detach()
-        last, count = stamps.get(root.key, (None, 0))
-        if last is None or not last.fits(tensor):
-            count += 1
-            stamps[root.key] = (Stamp(tensor), count)
+        with WEIGHTS:
+            tensor = root.look_up().detach()
+            last, count = stamps.get(root.key, (None, 0))
+            if last is None or not last.fits(tensor):
+                count += 1
+                stamps[root.key] = (Stamp(tensor), count)
         self._tensors[value], self._counts[value] = tensor, (count,)
 
     def _make(
@@ -183,3 +189,16 @@ class Snapshot:
             kept = (counts, make(*tensors))
             made[key] = kept
         self._counts[name], self._tensors[name] = kept
+
+
+class LiveSnapshot(Snapshot):
+    """The constants as functions of the model's own weights: nothing is kept, nor detached."""
+
+    def _look_up(self, value: Value) -> None:
+        with WEIGHTS:
+            self._tensors[value] = self._all.roots[value].look_up()
+
+    def _make(
+        self, name: Any, key: Key, make: Callable[..., Tensor], sources: tuple[Value, ...]
+    ) -> None:
+        self._tensors[name] = make(*(self[source] for source in sources))

@@ -44,9 +44,11 @@ class LinearMap(Node):
         Where a node knows no better way, torch's autograd transposes it: the gradient of a linear
         map is its transpose, at any input.
         """
+        recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             x = s.new_zeros(()).expand(*shape).requires_grad_()
-            return torch.autograd.grad(self.apply(run, x, take), x, s)[0]
+            z = self.apply(run, x, take)
+            return torch.autograd.grad(z, x, s, create_graph=recorded)[0]
 
     def transpose_apart(
         self,

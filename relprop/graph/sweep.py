@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
+from relprop.graph.autocast import without_autocast
 from relprop.graph.constants import Snapshot
 from relprop.graph.layout import channels_last
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
@@ -113,9 +115,11 @@ class Sweep:
                 dies[index].append(value)
         return dies
 
+    @without_autocast
     def forward(self, constants: Snapshot, arguments: Mapping[Value, Tensor]) -> Run:
         """Run the graph; the run returned holds the output and what the rules asked for."""
-        run = Run(constants, self.winograd, self._again)
+        winograd = self.winograd and not torch.is_grad_enabled()
+        run = Run(constants, winograd, self._again)
         for value, tensor in arguments.items():
             run.values[value] = channels_last(tensor) if self.graph.channels_last else tensor
             run.shapes[value], run.dtypes[value] = tensor.shape, tensor.dtype
@@ -132,6 +136,7 @@ class Sweep:
                     del run.values[value]
         return run
 
+    @without_autocast
     def backward(
         self,
         context: Any,

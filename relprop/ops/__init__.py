@@ -3,12 +3,13 @@
 Every function checks its arguments and calls the operator of the same name in
 ``torch.ops.relprop``, which the dispatcher serves by a kernel where one is built and by
 `relprop.ops.reference` elsewhere; `backends` says which. They work on fake and meta tensors and
-under ``torch.compile``. They are not differentiable.
+under ``torch.compile``. For arguments that require a gradient, wherever torch records one, the
+functions take the reference, which can be differentiated as often as one likes; the operators in
+``torch.ops.relprop`` themselves have no gradients.
 """
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from . import arguments
@@ -18,7 +19,7 @@ from .convolution import signed_convolution, signed_convolution_backward
 from .dense import signed_linear, signed_linear_backward
 from .few_channels import few_channel_transpose
 from .kernel_timing import KernelTiming, time_copy, time_kernel
-from .library import load
+from .library import call, load
 from .parts import (
     reveal_cancel,
     reveal_cancel_parts,
@@ -125,8 +126,8 @@ def lrp_ratio(
     if not epsilon >= 0:
         raise ValueError(f"epsilon must be 0 or more, got {epsilon}")
     f, p = arguments.activation_of(activation, parameters)
-    s: Tensor = torch.ops.relprop.lrp_ratio(
-        multiplier, amount, z, denominator, bias, epsilon, channel_dim, f.code, p
+    s: Tensor = call(
+        "lrp_ratio", multiplier, amount, z, denominator, bias, epsilon, channel_dim, f.code, p
     )
     return s
 
@@ -175,7 +176,7 @@ def rescale(
     arguments.check_same_shape("multiplier", multiplier, "x", x)
     arguments.check_baseline(x0, x)
     f, p = arguments.activation_of(activation, parameters)
-    m_x: Tensor = torch.ops.relprop.rescale(multiplier, x, x0, f.code, p)
+    m_x: Tensor = call("rescale", multiplier, x, x0, f.code, p)
     return m_x
 
 
@@ -236,7 +237,7 @@ def max_pool_winner(
         arguments.per_dimension("dilation", dilation, dims, 1),
     )
     arguments.check_windows(multiplier, x, windows, ceil_mode)
-    m_x: Tensor = torch.ops.relprop.max_pool_winner(multiplier, x, x0, *windows, ceil_mode)
+    m_x: Tensor = call("max_pool_winner", multiplier, x, x0, *windows, ceil_mode)
     return m_x
 
 
@@ -266,5 +267,5 @@ def adaptive_max_pool_winner(multiplier: Tensor, x: Tensor, x0: Tensor | None = 
     arguments.check_pooled(multiplier, x)
     if x0 is not None:
         arguments.check_baseline(x0, x)
-    m_x: Tensor = torch.ops.relprop.adaptive_max_pool_winner(multiplier, x, x0)
+    m_x: Tensor = call("adaptive_max_pool_winner", multiplier, x, x0)
     return m_x

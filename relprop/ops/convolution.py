@@ -5,11 +5,11 @@ The functions check their arguments and call the operator of the same name; see 
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from . import arguments
 from .geometry import convolved_shape, geometry_of, input_channels
+from .library import call
 
 
 def signed_convolution(
@@ -63,9 +63,7 @@ def signed_convolution(
     dims = p.dim() - 2
     geometry = geometry_of(dims, stride, padding, dilation, transposed, output_padding, groups)
     convolved_shape("p", p.shape, weight, geometry)
-    parts: tuple[Tensor, Tensor] = torch.ops.relprop.signed_convolution(
-        p, n, weight, magnitude, *geometry
-    )
+    parts: tuple[Tensor, Tensor] = call("signed_convolution", p, n, weight, magnitude, *geometry)
     return parts
 
 
@@ -129,8 +127,8 @@ def signed_convolution_backward(
             f"positive must have the shape of the layer's output, {tuple(expected)} for "
             f"input_size {size}, got {tuple(positive.shape)}"
         )
-    multipliers: tuple[Tensor, Tensor] = torch.ops.relprop.signed_convolution_backward(
-        positive, negative, weight, magnitude, size, *geometry
+    multipliers: tuple[Tensor, Tensor] = call(
+        "signed_convolution_backward", positive, negative, weight, magnitude, size, *geometry
     )
     return multipliers
 

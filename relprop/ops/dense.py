@@ -3,10 +3,10 @@
 The functions check their arguments and call the operator of the same name; see `relprop.ops`.
 """
 
-import torch
 from torch import Tensor
 
 from . import arguments
+from .library import call
 
 
 def signed_linear(d: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def signed_linear(d: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         N = linear(d.clamp(min=0), W.clamp(max=0)) + linear(d.clamp(max=0), W.clamp(min=0))
     """
     arguments.check_dense(d, weight)
-    parts: tuple[Tensor, Tensor] = torch.ops.relprop.signed_linear(d, weight)
+    parts: tuple[Tensor, Tensor] = call("signed_linear", d, weight)
     return parts
 
 
@@ -74,5 +74,5 @@ def signed_linear_backward(positive: Tensor, negative: Tensor, d: Tensor, weight
     arguments.check_dense(d, weight)
     arguments.check_dense_output("positive", positive, d, weight)
     arguments.check_dense_output("negative", negative, d, weight)
-    m: Tensor = torch.ops.relprop.signed_linear_backward(positive, negative, d, weight)
+    m: Tensor = call("signed_linear_backward", positive, negative, d, weight)
     return m

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import arguments
 from .backends import is_built
+from .library import call
 
 #: With so many channels or fewer, torch's convolution leaves half of a vector empty or more.
 MOST_CHANNELS = 8
@@ -106,7 +107,17 @@ def few_channel_transpose(
     factors = (positive, negative, other_positive, other_negative)
     for name, factor in zip(names, factors, strict=True):
         arguments.check_finite(name, factor)
-    r: Tensor = torch.ops.relprop.few_channel_transpose(
-        s, weight, size, steps, p, positive, negative, other, other_positive, other_negative
+    r: Tensor = call(
+        "few_channel_transpose",
+        s,
+        weight,
+        size,
+        steps,
+        p,
+        positive,
+        negative,
+        other,
+        other_positive,
+        other_negative,
     )
     return r

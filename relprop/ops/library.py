@@ -11,8 +11,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.library import Library
 
 from . import (
@@ -105,6 +107,12 @@ REFERENCES = (
     reference_winograd,
 )
 
+#: Every operator in plain PyTorch, from whichever module specifies it.
+IN_TORCH: dict[str, Callable[..., Any]] = {
+    name: next(getattr(module, name) for module in REFERENCES if hasattr(module, name))
+    for name in SCHEMAS
+}
+
 _FOLDER = Path(__file__).parent.parent
 _library = Library("relprop", "DEF")
 
@@ -133,7 +141,7 @@ def load() -> None:
         return
     for name, schema in SCHEMAS.items():
         _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
-        _library.impl(name, _reference(name), "CompositeExplicitAutograd")
+        _library.impl(name, torch.no_grad()(IN_TORCH[name]), "CompositeExplicitAutograd")
     KERNELS.append(Kernels("cpu", "CPU", _load("_cpu", None)))
     no_cuda = None if torch.version.cuda else "this torch is built without CUDA"
     KERNELS.append(Kernels("cuda", "CUDA", _load("_cuda", no_cuda)))
@@ -144,11 +152,15 @@ def library_path(name: str) -> Path:
     return _FOLDER / f"{name}.abi3.so"
 
 
-def _reference(name: str) -> Callable[..., object]:
-    """An operator in plain PyTorch, from whichever module specifies it."""
-    module = next(module for module in REFERENCES if hasattr(module, name))
-    function: Callable[..., object] = getattr(module, name)
-    return function
+def call(name: str, *arguments: Any) -> Any:
+    """What an operator gives; by its reference where torch records gradients of its arguments."""
+    if torch.is_grad_enabled() and any(map(_has_gradient, arguments)):
+        return IN_TORCH[name](*arguments)
+    return getattr(torch.ops.relprop, name)(*arguments)
+
+
+def _has_gradient(argument: object) -> bool:
+    return isinstance(argument, Tensor) and argument.requires_grad
 
 
 def _load(name: str, impossible: str | None) -> str | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from . import arguments
 from .activations import Activation
+from .library import call
 
 
 def reveal_cancel(
@@ -72,9 +72,7 @@ def reveal_cancel(
     f, p = _checked(P, N, x0, x, activation, parameters)
     arguments.check_same_shape("positive", positive, "P", P)
     arguments.check_same_shape("negative", negative, "P", P)
-    m: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel(
-        positive, negative, P, N, x0, x, f.code, p
-    )
+    m: tuple[Tensor, Tensor] = call("reveal_cancel", positive, negative, P, N, x0, x, f.code, p)
     return m
 
 
@@ -120,7 +118,7 @@ def reveal_cancel_parts(
         y_negative = (f(x0 + N) - f(x0) + f(x0 + P + N) - f(x0 + P)) / 2
     """
     f, p = _checked(P, N, x0, x, activation, parameters)
-    y: tuple[Tensor, Tensor] = torch.ops.relprop.reveal_cancel_parts(P, N, x0, x, f.code, p)
+    y: tuple[Tensor, Tensor] = call("reveal_cancel_parts", P, N, x0, x, f.code, p)
     return y
 
 
@@ -170,8 +168,8 @@ def signed_reveal_cancel(
     arguments.check_same_shape("positive", positive, "x", x)
     if negative is not None:
         arguments.check_same_shape("negative", negative, "x", x)
-    halves: tuple[Tensor, Tensor] = torch.ops.relprop.signed_reveal_cancel(
-        positive, negative, x, x0, size, f.code, p
+    halves: tuple[Tensor, Tensor] = call(
+        "signed_reveal_cancel", positive, negative, x, x0, size, f.code, p
     )
     return halves
 
@@ -207,7 +205,7 @@ def reveal_cancel_size(
         y_positive - y_negative
     """
     f, p = _checked_size(x, x0, size, activation, parameters)
-    size_of_y: Tensor = torch.ops.relprop.reveal_cancel_size(x, x0, size, f.code, p)
+    size_of_y: Tensor = call("reveal_cancel_size", x, x0, size, f.code, p)
     return size_of_y
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import arguments
 from .backends import is_built
+from .library import call
 
 
 def suits(x: Tensor, weight: Tensor, *, padding: Sequence[int], groups: int) -> bool:
@@ -87,7 +88,16 @@ def pointwise_convolution(
     names = ("positive", "negative", "other_positive", "other_negative")
     for name, factor in zip(names, factors, strict=True):
         arguments.check_finite(name, factor)
-    z: Tensor = torch.ops.relprop.pointwise_convolution(
-        x, weight, bias, positive, negative, transposed, other, other_positive, other_negative
+    z: Tensor = call(
+        "pointwise_convolution",
+        x,
+        weight,
+        bias,
+        positive,
+        negative,
+        transposed,
+        other,
+        other_positive,
+        other_negative,
     )
     return z

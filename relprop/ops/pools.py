@@ -5,10 +5,10 @@ The functions check their arguments and call the operator of the same name; see 
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from . import arguments
+from .library import call
 
 
 def max_pool_shapley(
@@ -66,7 +66,7 @@ def max_pool_shapley(
     _check_sides(positive, x, x0, negative)
     windows = _windows(x, kernel_size, stride, padding, dilation)
     arguments.check_windows(positive, x, windows, ceil_mode, "positive")
-    m_x: Tensor = torch.ops.relprop.max_pool_shapley(positive, negative, x, x0, *windows, ceil_mode)
+    m_x: Tensor = call("max_pool_shapley", positive, negative, x, x0, *windows, ceil_mode)
     return m_x
 
 
@@ -92,7 +92,7 @@ def adaptive_max_pool_shapley(
     ``torch.nn.functional.adaptive_max_pool2d(x, positive.shape[2:])``.
     """
     _check_sides(positive, x, x0, negative)
-    m_x: Tensor = torch.ops.relprop.adaptive_max_pool_shapley(positive, negative, x, x0)
+    m_x: Tensor = call("adaptive_max_pool_shapley", positive, negative, x, x0)
     return m_x
 
 
@@ -132,9 +132,7 @@ def max_pool_shapley_parts(
     arguments.check_baseline(x0, x)
     windows = _windows(x, kernel_size, stride, padding, dilation)
     arguments.check_filled(x, windows, ceil_mode)
-    parts: tuple[Tensor, Tensor] = torch.ops.relprop.max_pool_shapley_parts(
-        x, x0, *windows, ceil_mode
-    )
+    parts: tuple[Tensor, Tensor] = call("max_pool_shapley_parts", x, x0, *windows, ceil_mode)
     return parts
 
 
@@ -161,7 +159,7 @@ def adaptive_max_pool_shapley_parts(
     arguments.check_spatial(x)
     arguments.check_baseline(x0, x)
     size = arguments.per_dimension("output_size", output_size, x.dim() - 2, 1)
-    parts: tuple[Tensor, Tensor] = torch.ops.relprop.adaptive_max_pool_shapley_parts(x, x0, size)
+    parts: tuple[Tensor, Tensor] = call("adaptive_max_pool_shapley_parts", x, x0, size)
     return parts
 
 

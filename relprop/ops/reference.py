@@ -2,6 +2,9 @@
 
 Half types are computed in float32. Every result has the memory format of the tensor that it belongs
 to (`z`, or `x`), as torch's own elementwise operators do it.
+
+They are differentiable, by all arguments and more than once. So nothing is divided by 0, even where
+the quotient is not taken: its gradient would be 0 times infinity.
 """
 
 from collections.abc import Sequence
@@ -15,7 +18,6 @@ from .activations import BY_CODE, Activation
 _HALF = (torch.float16, torch.bfloat16)
 
 
-@torch.no_grad()
 def lrp_ratio(
     multiplier: Tensor | None,
     amount: Tensor | None,
@@ -38,10 +40,10 @@ def lrp_ratio(
     if bias is not None:
         d = d - _accumulate(bias).reshape(_along(channel_dim, z.dim()))
     d = torch.where(d >= 0, d + epsilon, d - epsilon)
-    return _like(z, (R / d).masked_fill((R == 0) | (d == 0), 0))
+    nothing = (d == 0) | ((R == 0) & d.isnan())
+    return _like(z, (R / d.masked_fill(nothing, 1)).masked_fill(nothing, 0))
 
 
-@torch.no_grad()
 def rescale(
     multiplier: Tensor, x: Tensor, x0: Tensor, activation: int, parameters: Sequence[float]
 ) -> Tensor:
@@ -53,7 +55,6 @@ def rescale(
     return _like(x, m * slope)
 
 
-@torch.no_grad()
 def reveal_cancel(
     positive: Tensor,
     negative: Tensor,
@@ -74,7 +75,15 @@ def reveal_cancel(
     p, n, r = _accumulate(P), _accumulate(N), _accumulate(x0)
     end = r + (p + n) if x is None else _accumulate(x)
     falls = p.abs() <= n.abs()
-    points = (r, torch.where(falls, r + p, end - n), torch.where(falls, end - p, r + n), end)
+    points: tuple[Tensor, ...] = (
+        r,
+        torch.where(falls, r + p, end - n),
+        torch.where(falls, end - p, r + n),
+        end,
+    )
+    inside = _is_defined_among(points, function, parameters)
+    if inside is not None:
+        points = (r, *(torch.where(inside, point, r) for point in points[1:3]), end)
     none, only_P, only_N, both = ((x, function.f(x, parameters)) for x in points)
 
     def slope(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], step: Tensor) -> Tensor:
@@ -82,9 +91,8 @@ def reveal_cancel(
 
     rising = (slope(none, only_P, p) + slope(only_N, both, p)) / 2
     falling = (slope(none, only_N, n) + slope(only_P, both, n)) / 2
-    if function.domain is not None:
-        ends = torch.stack(torch.broadcast_tensors(*points)).aminmax(dim=0)
-        apart = function.domain(*ends, parameters) & ~_is_rounding(p, -n) & ~_is_rounding(-n, p)
+    if inside is not None:
+        apart = inside & ~_is_rounding(p, -n) & ~_is_rounding(-n, p)
         apart = apart & rising.isfinite() & falling.isfinite()
         together = slope(none, both, end - r)
         rising, falling = (torch.where(apart, t, together) for t in (rising, falling))
@@ -106,7 +114,6 @@ def reveal_cancel_parts(
     return reveal_cancel(P, N, P, N, x0, x, activation, parameters)
 
 
-@torch.no_grad()
 def signed_reveal_cancel(
     positive: Tensor,
     negative: Tensor | None,
@@ -125,7 +132,6 @@ def signed_reveal_cancel(
     return _like(x, (rising + falling) / 2), _like(x, (rising - falling) / 2)
 
 
-@torch.no_grad()
 def reveal_cancel_size(
     x: Tensor, x0: Tensor, size: Tensor, activation: int, parameters: Sequence[float]
 ) -> Tensor:
@@ -135,7 +141,6 @@ def reveal_cancel_size(
     return _like(x, rise - fall)
 
 
-@torch.no_grad()
 def max_pool_winner(
     multiplier: Tensor,
     x: Tensor,
@@ -167,7 +172,6 @@ def max_pool_winner(
     return _winner(multiplier, x, x0, x_winners, x0_winners)
 
 
-@torch.no_grad()
 def adaptive_max_pool_winner(multiplier: Tensor, x: Tensor, x0: Tensor | None) -> Tensor:
     """`max_pool_winner` over torch's adaptive windows, one for every element of the multiplier."""
     size = [1] * (5 - x.dim()) + list(multiplier.shape[2:])
@@ -197,7 +201,17 @@ def _slope_between(
         h = (24 * torch.finfo(x.dtype).eps) ** (1 / 3)
         close = close | (difference.abs() <= h * reach)
     derivative = function.derivative(x0 + step / 2, parameters)
-    return torch.where(close, derivative, (f_x - f_x0) / difference)
+    return torch.where(close, derivative, (f_x - f_x0) / difference.masked_fill(close, 1))
+
+
+def _is_defined_among(
+    points: Sequence[Tensor], function: Activation, parameters: Sequence[float]
+) -> Tensor | None:
+    """Whether f is defined from the least of the points to the greatest; None if it always is."""
+    if function.domain is None:
+        return None
+    least, greatest = torch.stack(torch.broadcast_tensors(*points)).aminmax(dim=0)
+    return function.domain(least, greatest, parameters)
 
 
 def _is_rounding(part: Tensor, other: Tensor) -> Tensor:
@@ -207,7 +221,7 @@ def _is_rounding(part: Tensor, other: Tensor) -> Tensor:
 
 def _along_slope(amount: Tensor, slope: Tensor) -> Tensor:
     """``amount * slope``; nothing stays nothing where the slope is infinite."""
-    return (amount * slope).masked_fill((amount == 0) & ~slope.isnan(), 0)
+    return amount * slope.masked_fill((amount == 0) & slope.isinf(), 0)
 
 
 def _winner(
@@ -229,8 +243,10 @@ def _winner(
     D = values - values0
     difference = (_volume(x) - _volume(x0)).flatten(2)
     # D > 0 implies x_i - x0_i >= D, and D < 0 implies x0_j - x_j >= -D: no ratio exceeds 1.
-    at_i = torch.where(D > 0, D / difference.gather(2, i), ((D == 0) & (i == j)).to(m.dtype))
-    at_j = torch.where(D < 0, D / difference.gather(2, j), 0)
+    rise = difference.gather(2, i).masked_fill(~(D > 0), 1)
+    fall = difference.gather(2, j).masked_fill(~(D < 0), 1)
+    at_i = torch.where(D > 0, D / rise, ((D == 0) & (i == j)).to(m.dtype))
+    at_j = torch.where(D < 0, D / fall, 0)
     m_x.scatter_add_(2, i, torch.where(at_i != 0, m * at_i, 0))
     m_x.scatter_add_(2, j, torch.where(at_j != 0, m * at_j, 0))
     return _like(x, m_x.reshape(x.shape))

@@ -12,7 +12,6 @@ from torch import Tensor
 from .geometry import left_over
 
 
-@torch.no_grad()
 def signed_convolution(
     p: Tensor,
     n: Tensor,
@@ -33,7 +32,6 @@ def signed_convolution(
     return ((total + size) / 2).clamp(min=0), ((total - size) / 2).clamp(max=0)
 
 
-@torch.no_grad()
 def signed_convolution_backward(
     positive: Tensor,
     negative: Tensor,

@@ -7,7 +7,6 @@ from torch.nn import functional
 from .reference import _accumulate
 
 
-@torch.no_grad()
 def signed_linear(d: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """``P = d+ W+^T + d- W-^T`` and ``N = d+ W-^T + d- W+^T``."""
     rise, fall = _signs(d)
@@ -17,7 +16,6 @@ def signed_linear(d: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return P.to(d.dtype), N.to(d.dtype)
 
 
-@torch.no_grad()
 def signed_linear_backward(positive: Tensor, negative: Tensor, d: Tensor, weight: Tensor) -> Tensor:
     """``W+^T m+ + W-^T m-`` where ``d > 0``, mirrored where ``d < 0``, the mean where ``d = 0``."""
     m_rise, m_fall = _accumulate(positive), _accumulate(negative)

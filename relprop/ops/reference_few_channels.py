@@ -8,7 +8,6 @@ from torch import Tensor
 from .reference import _accumulate
 
 
-@torch.no_grad()
 def few_channel_transpose(
     s: Tensor,
     weight: Tensor,

@@ -6,7 +6,6 @@ from torch import Tensor
 from .reference import _accumulate
 
 
-@torch.no_grad()
 def pointwise_convolution(
     x: Tensor,
     weight: Tensor,

@@ -37,7 +37,6 @@ class _Windows:
         return windows.masked_fill(~self.present, -math.inf)
 
 
-@torch.no_grad()
 def max_pool_shapley(
     positive: Tensor,
     negative: Tensor | None,
@@ -54,7 +53,6 @@ def max_pool_shapley(
     return _shared(positive, negative, x, x0, windows)
 
 
-@torch.no_grad()
 def adaptive_max_pool_shapley(
     positive: Tensor, negative: Tensor | None, x: Tensor, x0: Tensor
 ) -> Tensor:
@@ -62,7 +60,6 @@ def adaptive_max_pool_shapley(
     return _shared(positive, negative, x, x0, _adaptive(x, positive.shape[2:]))
 
 
-@torch.no_grad()
 def max_pool_shapley_parts(
     x: Tensor,
     x0: Tensor,
@@ -76,7 +73,6 @@ def max_pool_shapley_parts(
     return _parts(x, x0, _fixed(x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
-@torch.no_grad()
 def adaptive_max_pool_shapley_parts(
     x: Tensor, x0: Tensor, output_size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
@@ -90,7 +86,8 @@ def _shared(
     a, r = windows.of(x), windows.of(x0)
     m_rise = _accumulate(positive).flatten(2).unsqueeze(-1)
     m_fall = m_rise if negative is None else _accumulate(negative).flatten(2).unsqueeze(-1)
-    changed = torch.where(a > r, m_rise, m_fall) * (_shapley_values(a, r) / (a - r))
+    share = _shapley_values(a, r) / torch.where(a == r, 1, a - r)
+    changed = torch.where(a > r, m_rise, m_fall) * share
     highest = torch.maximum(a, r)
     highest = (highest == highest.amax(-1, keepdim=True)) & windows.present
     wins_both = highest & (highest.cumsum(-1) == 1)

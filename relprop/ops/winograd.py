@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import arguments
 from .backends import is_built
+from .library import call
 
 # What the CPU kernel was measured on, against torch's own (oneDNN's direct convolution, one thread
 # of a Zen 4 processor with AVX-512, and with AVX2 alone): from 32 channels on both sides and four
@@ -116,7 +117,5 @@ def winograd_convolution(
     arguments.check_filtered(x, p, transposed)
     arguments.check_finite("positive", positive)
     arguments.check_finite("negative", negative)
-    z: Tensor = torch.ops.relprop.winograd_convolution(
-        x, weight, bias, p, positive, negative, transposed
-    )
+    z: Tensor = call("winograd_convolution", x, weight, bias, p, positive, negative, transposed)
     return z

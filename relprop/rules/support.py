@@ -55,11 +55,15 @@ def transposed_jacobian(
     node: Call, run: Run, inputs: Sequence[Tensor], m: Tensor
 ) -> tuple[Tensor, ...]:
     """`J^T m` of a call, for each of its inputs: 0 where the output is no smooth function of it."""
+    recorded = torch.is_grad_enabled()
     with torch.enable_grad():
-        leaves = [x.detach() for x in inputs]
+        # A view is differentiated by itself, even if one input is a function of another.
+        leaves = [x.view_as(x) if x.requires_grad else x.detach() for x in inputs]
         smooth = [leaf.requires_grad_() for leaf in leaves if leaf.is_floating_point()]
         y = node.compute(run, *leaves)
-        found = torch.autograd.grad(y, smooth, m, allow_unused=True) if y.requires_grad else ()
+        found: Sequence[Tensor | None] = ()
+        if y.requires_grad:
+            found = torch.autograd.grad(y, smooth, m, allow_unused=True, create_graph=recorded)
     gradients = dict(zip(map(id, smooth), found, strict=False))
     made = (gradients.get(id(leaf)) for leaf in leaves)
     zeros = (torch.zeros_like(x, dtype=m.dtype) for x in inputs)

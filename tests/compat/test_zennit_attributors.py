@@ -108,3 +108,31 @@ def test_an_output_with_a_graph_can_be_sent_back_from_again() -> None:
     plainly = attribution.Gradient(plain(), composites.EpsilonPlus())(x)
     assert not plainly[0].requires_grad
     torch.testing.assert_close(plainly[1], relevance, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("attributor", "name"),
+    [
+        *(("Gradient", name) for name in ("EpsilonPlus", "EpsilonAlpha2Beta1", "EpsilonGammaBox")),
+        *((name, "EpsilonPlus") for name in ("SmoothGrad", "IntegratedGradients")),
+    ],
+)
+def test_gradients_of_relevance_are_zennits(attributor: str, name: str) -> None:
+    """By the input; by the weights, zennit leaves out what its copies of them did."""
+    model, given = plain().eval(), images()
+    bounds = {"low": -4.0, "high": 4.0} if "Box" in name else {}
+    few = {} if attributor == "Gradient" else {"n_iter": 2}
+    weights, found = torch.randn(2, 3, 12, 12, dtype=torch.float64), []
+    for side in (0, 1):
+        x = given.clone().requires_grad_()
+        composite = getattr(both("composites")[side], name)(**bounds)
+        made = getattr(both("attribution")[side], attributor)(
+            model=model, composite=composite, create_graph=True, **few
+        )
+        torch.manual_seed(0)
+        with made:
+            output, relevance = made(x, lambda y: y * torch.eye(5, dtype=y.dtype)[[1, 3]])
+            with made.inactive():
+                loss = (relevance * weights).sum() + output.square().sum()
+                found.append(torch.autograd.grad(loss, x)[0])
+    torch.testing.assert_close(*found)

@@ -115,11 +115,6 @@ INPUTS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: explain(named(rules.Pass(), "0")),
         "the pass rule needs nodes that keep the shape",
     ),
-    "gradients of relevance": (
-        lambda: attribution.Gradient(model(), create_graph=True),
-        "create_graph must be False",
-    ),
-    "inactive": (lambda: composites.EpsilonPlus().inactive(), r"inactive\(\) must not be called"),
     "a batch norm of two layers": (
         lambda: canonizers.NamedMergeBatchNorm([(("a", "b"), "norm")]),
         "must come with the one layer before it",

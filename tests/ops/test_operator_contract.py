@@ -151,6 +151,23 @@ def test_public_functions_compile_with_inductor(device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
+def test_functions_have_the_derivatives_of_finite_differences_twice(operator: str) -> None:
+    a = arguments(operator, dtype=torch.float64)
+    places = [k for k, t in enumerate(a) if isinstance(t, Tensor)]
+
+    def call(*tensors: Tensor) -> tuple[Tensor, ...] | Tensor:
+        result: tuple[Tensor, ...] | Tensor = ops.library.call(
+            operator, *[dict(zip(places, tensors, strict=True)).get(k, v) for k, v in enumerate(a)]
+        )
+        return result
+
+    tensors = [a[k].requires_grad_() for k in places]
+    assert torch.autograd.gradcheck(call, tensors, fast_mode=True)
+    # Differences of quotients whose denominators are small have few digits.
+    assert torch.autograd.gradgradcheck(call, tensors, fast_mode=True, atol=0.01)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
 def test_meta_tensors_tell_the_shape(operator: str) -> None:
     a = arguments(operator, device="meta")
     results = run(operator, a)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution.arguments import unwrapped
 from relprop.attribution.attributor import Plan, name_inputs, per_example, require_finite
 from relprop.attribution.deeplift import MEMORY_BUDGET, Pass, contributions_of
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.references import Baseline, References, as_references
-from relprop.compat.captum.layers import Place, unwrapped
+from relprop.compat.captum.layers import Place
 from relprop.compat.captum.selection import NeuronSelector, neuron_seeds
 from relprop.graph.node import Node, Run, Value
 from relprop.rules.deeplift.multiplier import DifferenceContext, Multiplier

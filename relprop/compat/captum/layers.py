@@ -35,10 +35,3 @@ class Place:
                 f"model's inputs; got {self.layer}, which does not"
             )
         return values
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, where it comes wrapped for several devices."""
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    inner: nn.Module = model.module if isinstance(model, wrappers) else model
-    return inner

@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
+from relprop.attribution.arguments import unwrapped
 from relprop.attribution.explanation import Tensors
 from relprop.compat.captum.arguments import (
     Target,
@@ -15,7 +16,6 @@ from relprop.compat.captum.arguments import (
     formatted,
     sum_of,
 )
-from relprop.compat.captum.layers import unwrapped
 from relprop.compat.captum.method import Method, wrapped
 from relprop.compat.captum.propagation import Declared, Propagation, declared_rules
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution.arguments import unwrapped
 from relprop.attribution.references import Distribution
 from relprop.compat.arrays import Array, like_model
-from relprop.compat.captum.layers import unwrapped
 from relprop.compat.shap.ranking import ranked
 from relprop.errors import (
     InvalidInputError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class Attributor:
 
         Returns:
             The output, and a tensor in the shape of `input`. Neither has a graph, unless
-            `retain_graph` is set.
+            `create_graph` or `retain_graph` is set.
 
         Raises:
             InvalidInputError, InvalidTypeError: input, rules, or what to send back cannot be used.
@@ -75,9 +76,9 @@ class Attributor:
         seed = self.attr_output_fn if attr_output is None else _as_seed(attr_output)
         return self.forward(input, seed)
 
-    def inactive(self) -> None:
-        """Not possible: see `Composite.inactive`."""
-        self._rules.inactive()
+    def inactive(self) -> AbstractContextManager[None]:
+        """See `Composite.inactive`."""
+        return self._rules.inactive()
 
     def forward(self, input: Tensor, attr_output_fn: Seed) -> tuple[Tensor, Tensor]:
         """The output, and the attribution for what a function of the output says."""

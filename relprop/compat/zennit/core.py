@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from relprop.compat.zennit.methods import Method, ModifiedGradientMethod, Releva
 from relprop.compat.zennit.modified import ModifiedModel
 from relprop.compat.zennit.rules import Hook, RelevanceRule, ReluRule
 from relprop.compat.zennit.stabilizer import Stabilizer
-from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.errors import InvalidTypeError
 from relprop.graph.outputs import Output
 
 __all__ = [
@@ -124,16 +125,9 @@ class Composite:
         """A context that gives the model to be called in place of `module`; see `register`."""
         return CompositeContext(module, self, output=output, unsupported=unsupported)
 
-    def inactive(self) -> None:
-        """Not possible: it is for gradients of relevance, which has none here.
-
-        Raises:
-            InvalidInputError: always.
-        """
-        raise InvalidInputError(
-            "inactive() must not be called: it is for gradients of relevance, and relevance "
-            "carries no graph here; for the plain gradient, call the model itself"
-        )
+    def inactive(self) -> AbstractContextManager[None]:
+        """A context for gradients of relevance: rules are never in the way of these here."""
+        return nullcontext()
 
     def method(self, model: nn.Module, output: Output = None, unsupported: str = "error") -> Method:
         """What sends relevance back through a model; the last one is kept."""

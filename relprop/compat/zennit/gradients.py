@@ -13,7 +13,6 @@ from relprop.compat.zennit.attributor import Attributor, AttrOutput
 from relprop.compat.zennit.core import Composite
 from relprop.compat.zennit.methods import Seed, checked_seed
 from relprop.compat.zennit.modified import ModifiedModel
-from relprop.errors import InvalidInputError
 
 
 class Gradient(Attributor):
@@ -21,11 +20,10 @@ class Gradient(Attributor):
 
     Args:
         model, composite, attr_output, output, unsupported: as in `Attributor`.
-        create_graph: False: relevance carries no graph.
-        retain_graph: whether the output has a graph, so that it can be differentiated again.
-
-    Raises:
-        InvalidInputError: `create_graph` is set.
+        create_graph: whether output and attribution have a graph, so that they can be
+            differentiated, by the input and the model's weights. No rule is in the way of that.
+        retain_graph: whether the output has a graph, so that it can be differentiated again, by the
+            composite's rules.
 
     Example:
         >>> with Gradient(model=model, composite=EpsilonPlusFlat()) as attributor:
@@ -42,19 +40,14 @@ class Gradient(Attributor):
         **settings: Any,
     ) -> None:
         super().__init__(model, composite, attr_output, **settings)
-        if create_graph:
-            raise InvalidInputError(
-                "create_graph must be False: relevance carries no graph here; for gradients of "
-                "gradients, use torch.autograd on the model itself"
-            )
         self.create_graph = create_graph
         self.retain_graph = retain_graph
 
     def grad(self, input: Tensor, attr_output_fn: Seed) -> tuple[Tensor, Tensor]:
         """The output at `input`, and what reaches `input`."""
         method = self._rules.method(self.model, *self._settings)
-        if not self.retain_graph:
-            return method.explain(input, attr_output_fn)
+        if self.create_graph or not self.retain_graph:
+            return method.explain(input, attr_output_fn, self.create_graph)
         x = input if input.requires_grad else input.detach().requires_grad_()
         y = ModifiedModel(self.model, method)(x)
         (found,) = torch.autograd.grad(y, x, checked_seed(attr_output_fn(y), y), retain_graph=True)
@@ -75,7 +68,7 @@ class SmoothGrad(Gradient):
         n_iter: of how many gradients to take the mean.
 
     Raises:
-        InvalidInputError: `create_graph` is set, or `n_iter` is below 1.
+        InvalidInputError: `n_iter` is below 1.
     """
 
     def __init__(
@@ -100,7 +93,8 @@ class SmoothGrad(Gradient):
         sigma = self.noise_level * (input.amax(dims, True) - input.amin(dims, True))
         total = torch.zeros_like(input)
         for _ in range(self.n_iter - 1):
-            total += self.grad(input + sigma * torch.randn_like(input), attr_output_fn)[1]
+            noisy = input + sigma * torch.randn_like(input)
+            total = total + self.grad(noisy, attr_output_fn)[1]
         output, found = self.grad(input, attr_output_fn)
         return output, (total + found) / self.n_iter
 
@@ -115,7 +109,7 @@ class IntegratedGradients(Gradient):
         n_iter: n.
 
     Raises:
-        InvalidInputError: `create_graph` is set, or `n_iter` is below 1.
+        InvalidInputError: `n_iter` is below 1.
     """
 
     def __init__(
@@ -141,5 +135,5 @@ class IntegratedGradients(Gradient):
         total = torch.zeros_like(input)
         for k in range(1, self.n_iter + 1):
             output, found = self.grad(x0 + k / self.n_iter * d, attr_output_fn)
-            total += found
+            total = total + found
         return output, d * total / self.n_iter

@@ -13,6 +13,7 @@ from relprop.attribution.arguments import check_choice
 from relprop.attribution.attributor import UNSUPPORTED, Attributor, Plan, name_inputs, per_example
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.gradient import GradientMethod
+from relprop.attribution.modes import explaining
 from relprop.compat.zennit.assignment import (
     Assigned,
     AssignedComposite,
@@ -39,25 +40,27 @@ class Method(Attributor):
 
     model: nn.Module
 
-    def forward(self, arguments: Sequence[Any]) -> tuple[Plan, Run]:
+    def forward(self, arguments: Sequence[Any], create_graph: bool = False) -> tuple[Plan, Run]:
         """A plan for the model's arguments, and what its forward sweep kept."""
         inputs = explained(arguments)
         others = tuple(arguments[len(inputs) :])
-        _, checked = self._arguments(inputs, others or None)
-        with torch.no_grad():
+        _, checked = self._arguments(inputs, others or None, create_graph)
+        with explaining(create_graph):
             plan = self._plan(checked)
             return plan, plan.sweep.forward(plan.constants(), name_inputs(plan.graph, checked))
 
-    def backward(self, plan: Plan, run: Run, seed: Tensor, count: int) -> Tensors:
+    def backward(
+        self, plan: Plan, run: Run, seed: Tensor, count: int, create_graph: bool = False
+    ) -> Tensors:
         """What reaches the first `count` inputs when `seed` is sent back; the run is spent."""
         raise NotImplementedError
 
-    def explain(self, x: Tensor, seed: Seed) -> tuple[Tensor, Tensor]:
+    def explain(self, x: Tensor, seed: Seed, create_graph: bool = False) -> tuple[Tensor, Tensor]:
         """The model's output, and what reaches x."""
-        plan, run = self.forward((x,))
+        plan, run = self.forward((x,), create_graph)
         output = run.values[plan.graph.output]
-        sent = checked_seed(seed(output), output)
-        (found,) = self.backward(plan, run, sent, 1)
+        sent = checked_seed(seed(output), output, create_graph)
+        (found,) = self.backward(plan, run, sent, 1, create_graph)
         return output, found
 
 
@@ -90,10 +93,12 @@ class RelevanceMethod(Method, relprop.LRP):
         stand_in = stand_ins(graph, rules, amount_at_output=True)
         return Sweep(graph, rules, stand_in, winograd=bounds_ratios(graph, rules))
 
-    def backward(self, plan: Plan, run: Run, seed: Tensor, count: int) -> Tensors:
+    def backward(
+        self, plan: Plan, run: Run, seed: Tensor, count: int, create_graph: bool = False
+    ) -> Tensors:
         """Relevance, if it is finite; a warning if rounding ate of it."""
         graph = plan.graph
-        with torch.no_grad():
+        with explaining(create_graph):
             context = LrpContext(run, graph.nonnegative, plan.sweep.stand_in)
             inputs = [run.values[name] for name in graph.inputs[:count]]
             arrived = plan.sweep.backward(context, [run], Relevance(amount=seed), done=[run])
@@ -129,9 +134,11 @@ class ModifiedGradientMethod(Method, GradientMethod):
             graph, crossings(graph, Assigned.of(graph, self.model, self._rules), self._relu)
         )
 
-    def backward(self, plan: Plan, run: Run, seed: Tensor, count: int) -> Tensors:
+    def backward(
+        self, plan: Plan, run: Run, seed: Tensor, count: int, create_graph: bool = False
+    ) -> Tensors:
         """Gradients."""
-        with torch.no_grad():
+        with explaining(create_graph):
             inputs = tuple(run.values[name] for name in plan.graph.inputs[:count])
             found = self._gradients(plan, run, inputs, seed, last=True)
         return tuple(m.contiguous() for m in found)
@@ -156,8 +163,8 @@ def explained(arguments: Sequence[Any]) -> Tensors:
     return tuple(found)
 
 
-def checked_seed(seed: object, output: Tensor) -> Tensor:
-    """What is sent back from the output, if it can be."""
+def checked_seed(seed: object, output: Tensor, keep_graph: bool = False) -> Tensor:
+    """What is sent back from the output, if it can be; detached, unless told otherwise."""
     if not isinstance(seed, Tensor):
         raise InvalidTypeError(
             "attr_output must be a tensor, or a function from the model's output to a tensor; got "
@@ -168,4 +175,4 @@ def checked_seed(seed: object, output: Tensor) -> Tensor:
             f"attr_output must have the shape of the model's output, {tuple(output.shape)}, and be "
             f"on its device {output.device}; got {tuple(seed.shape)} on {seed.device}"
         )
-    return seed.detach().to(output.dtype)
+    return (seed if keep_graph else seed.detach()).to(output.dtype)

@@ -247,7 +247,7 @@ class Gamma(WeightedRule):
             z = z - node.broadcast(left_out, z.dim())
         # z+ = (z + a) / 2, and z- = (z - a) / 2
         a, half = _magnitude(node, context, b), self.gamma / 2
-        d = torch.add(z, a.copysign_(z).add_(z), alpha=half)
+        d = torch.add(z, z, alpha=half).add_(a.copysign_(z), alpha=half)
         s = self.ratio(node, context, R, denominator=d)
         larger, smaller = BySign(1 + self.gamma, 1), BySign(1, 1 + self.gamma)
         above = _Contributions(node, context, larger, smaller)
