@@ -90,12 +90,16 @@ def as_inputs(
 
 def _out_of_autocast(tensor: object, model: nn.Module | ExportedProgram) -> object:
     """Under autocast, where tensors of several types meet, a tensor in the model's own."""
-    if not isinstance(tensor, Tensor) or not torch.is_autocast_enabled(tensor.device.type):
+    if not isinstance(tensor, Tensor) or not _autocasts(tensor.device.type):
         return tensor
     parameter = first_parameter(model)
     if parameter is None or not tensor.is_floating_point():
         return tensor
     return tensor.to(parameter.dtype)
+
+
+def _autocasts(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram) -> None:

@@ -144,7 +144,7 @@ class Convolution(LinearMap):
         if self._filters(run, s, take, not self.transposed):
             r = self._filtered(run, s, take, None, not self.transposed)
             return self.without_border(r, shape)
-        if isinstance(take, BySign) and self._is_product(run, s):
+        if isinstance(take, BySign) and self.pairs(run, s):
             return self._sent_back(run, s, take, shape)
         weight = self.taken(run, take)
         if self.transposed:
@@ -176,20 +176,18 @@ class Convolution(LinearMap):
         )
         return self.without_border(r, shape)
 
-    def transpose_apart(
+    def transpose_pair(
         self,
-        runs: tuple[Run, Run],
+        run: Run,
         s: tuple[Tensor, Tensor],
         takes: tuple[BySign, BySign],
         alpha: float,
         shape: Sequence[int],
     ) -> Tensor:
-        """Both in one product where the filters are matrices."""
-        if not self._is_product(runs[0], s[0]):
-            return super().transpose_apart(runs, s, takes, alpha, shape)
+        """`alpha W'^T s - (alpha - 1) W''^T t` at once, by parts of the weight; see `pairs`."""
         first, other = takes[0].scaled(alpha), takes[1].scaled(1 - alpha)
         return self._sent_back(
-            runs[0],
+            run,
             s[0],
             first,
             shape,
@@ -198,8 +196,8 @@ class Convolution(LinearMap):
             other_negative=other.negative,
         )
 
-    def _is_product(self, run: Run, s: Tensor) -> bool:
-        """Whether the way back is a product of matrices."""
+    def pairs(self, run: Run, s: Tensor) -> bool:
+        """Whether the way back is a product of matrices, which takes two tensors at once."""
         assert self.weight is not None
         few = few_channels.suits(
             s, run.constants[self.weight], dilation=self.dilation, groups=self.groups

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from relprop.graph.node import Node, Run, Value
-from relprop.graph.weights import WHOLE, BySign, Take
+from relprop.graph.weights import WHOLE, Take
 
 
 @dataclass(kw_only=True)
@@ -49,19 +49,6 @@ class LinearMap(Node):
             x = s.new_zeros(()).expand(*shape).requires_grad_()
             z = self.apply(run, x, take)
             return torch.autograd.grad(z, x, s, create_graph=recorded)[0]
-
-    def transpose_apart(
-        self,
-        runs: tuple[Run, Run],
-        s: tuple[Tensor, Tensor],
-        takes: tuple[BySign, BySign],
-        alpha: float,
-        shape: Sequence[int],
-    ) -> Tensor:
-        """`alpha W'^T s - (alpha - 1) W''^T t`, of two tensors by parts of the weight."""
-        c = self.transpose(runs[0], s[0], shape, takes[0])
-        d = self.transpose(runs[1], s[1], shape, takes[1])
-        return torch.lerp(d, c, alpha)
 
     def rounds_by_tile(self, run: Run, x: Tensor, take: Take) -> bool:
         """Whether errors of `W x` are in proportion to large numbers nearby, not to the result."""

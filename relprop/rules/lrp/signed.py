@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from relprop.errors import InvalidInputError
+from relprop.graph.convolution import Convolution
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Node, Value
 from relprop.graph.nonlinear import Activation
@@ -136,18 +137,23 @@ class AlphaBeta(WeightedRule):
                 for factor, parts in zip(sides, signs, strict=True)
             )
             return (above + below,)
-        ratios = tuple(self._ratio(node, context, R, 1, parts) for parts in signs)
-        return (Relevance(self._apart(node, context, ratios)),)
+        side, s = self._ratio(node, context, R, 1, signs[0])[:2]
+        if isinstance(node, Convolution) and node.pairs(side.context.run, s):
+            t = self._ratio(node, context, R, 1, signs[1]).s
+            return (Relevance(self._at_once(node, side, (s, t))),)
+        c = side.transpose(s)
+        del s  # before the other side grows
+        side, t = self._ratio(node, context, R, 1, signs[1])[:2]
+        return (Relevance(torch.lerp(side.transpose(t), c, self.alpha)),)
 
-    def _apart(self, node: LinearMap, context: LrpContext, ratios: Sequence[_Ratio]) -> Tensor:
-        """`alpha c+ - beta c-`, the multiplier of x."""
-        runs = ratios[0].side.context.run, ratios[1].side.context.run
-        s, shape = (ratios[0].s, ratios[1].s), context[node.inputs[0]].shape
-        c = node.transpose_apart(runs, s, (POSITIVE, NEGATIVE), self.alpha, shape)
-        if not ratios[0].side.signed:
+    def _at_once(self, node: Convolution, side: _Contributions, s: tuple[Tensor, Tensor]) -> Tensor:
+        """`alpha c+ - beta c-`, the multiplier of x, from the ratios of both sides."""
+        run, x = side.context.run, side.context[node.inputs[0]]
+        c = node.transpose_pair(run, s, (POSITIVE, NEGATIVE), self.alpha, x.shape)
+        if not side.signed:
             return c
-        below = node.transpose_apart(runs, s, (NEGATIVE, POSITIVE), self.alpha, shape)
-        return torch.where(context[node.inputs[0]] < 0, below, c)
+        below = node.transpose_pair(run, s, (NEGATIVE, POSITIVE), self.alpha, x.shape)
+        return torch.where(x < 0, below, c)
 
     def _side(
         self,
