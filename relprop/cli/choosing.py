@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -22,7 +23,7 @@ def choose_subject(
     model: str,
     weights: Path | None,
     classes: Path | None,
-    size: int,
+    size: int | None,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     device: torch.device,
@@ -48,7 +49,7 @@ def built_in(name: str, weights: Path | None, device: torch.device) -> Subject:
     return Subject(load_model(name, weights, device), BUILT_IN[name].preprocessing, names, device)
 
 
-def choose_plan(subject: Subject, methods: tuple[str, ...], baseline: str, **settings: str) -> Plan:
+def choose_plan(subject: Subject, methods: tuple[str, ...], baseline: str, **settings: Any) -> Plan:
     """The plan that options name; a baseline that has no name is a picture."""
     known = baseline in BASELINES
     return Plan(
@@ -61,7 +62,8 @@ def choose_plan(subject: Subject, methods: tuple[str, ...], baseline: str, **set
 def _require_own_model(context: click.Context, model: str) -> None:
     """Refuse options that a built-in model would ignore."""
     for name in OF_OWN_MODELS:
-        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        source = context.get_parameter_source(name)
+        given = source not in (None, ParameterSource.DEFAULT)
         if given and model in BUILT_IN:
             raise click.UsageError(
                 f"--{name} is for models of your own: {model} brings what it needs"

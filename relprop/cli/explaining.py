@@ -29,6 +29,7 @@ class Plan:
     max_pool: str = "winner"
     baseline: str | Tensor = "blur"
     unsupported: str = "error"
+    memory_budget: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Sums:
     """Where the explained quantity went: `explained = pixels + biases + other + shortfall`.
 
     `explained` is f(x) under LRP and f(x) - f(x0) under DeepLIFT; `other` is what stabilizers took
-    and rules dropped; `shortfall` is what nobody can account for.
+    and rules dropped, and within a memory budget what biases took as well; `shortfall` is what
+    nobody can account for.
     """
 
     explained: float
@@ -147,34 +149,55 @@ def make_deep_lift(subject: Subject, plan: Plan) -> DeepLift:
 class _LayerWiseRelevance:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self._lrp = make_lrp(subject, plan)
+        self._budget = plan.memory_budget
         self._title = f"LRP {plan.composite}" + (
             f", bias {plan.bias}" if plan.bias != "absorb" else ""
         )
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
-        self._lrp.prepare(inputs)
+        if self._budget is None:
+            self._lrp.prepare(inputs)
         start = time.perf_counter()
-        relevance = self._lrp.attribute(inputs, target=target)[0].cpu()
+        relevance, delta = self._lrp.attribute(
+            inputs,
+            target=target,
+            return_convergence_delta=True,
+            memory_budget=self._budget,
+        )
+        relevance = relevance[0].cpu()
         seconds = time.perf_counter() - start
+        sums = self._sums(inputs, target, relevance, float(delta[0]))
+        return Attribution(self._title, "f(x)", relevance, sums, seconds)
+
+    def _sums(self, inputs: Tensor, target: int, relevance: Tensor, rest: float) -> Sums:
+        """Where the score went; within a budget, which a report would exceed, only how much."""
+        if self._budget is not None:
+            pixels = float(relevance.double().sum())
+            return Sums(pixels + rest, pixels, biases=0.0, other=rest, shortfall=0.0)
         report = self._lrp.report(inputs, target=target)
         other = report.stabilizer + report.dropped
-        sums = Sums(report.score, report.relevance, report.bias, other, report.shortfall)
-        return Attribution(self._title, "f(x)", relevance, sums, seconds)
+        return Sums(report.score, report.relevance, report.bias, other, report.shortfall)
 
 
 class _DifferenceFromBaseline:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self._deep_lift = make_deep_lift(subject, plan)
+        self._budget = plan.memory_budget
         self._baseline = plan.baseline
         name = plan.baseline if isinstance(plan.baseline, str) else "picture"
         pools = f", {plan.max_pool} pools" if plan.max_pool != "winner" else ""
         self._title = f"DeepLIFT {plan.rule}{pools}, {name} baseline"
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
-        self._deep_lift.prepare(inputs)
+        if self._budget is None:
+            self._deep_lift.prepare(inputs)
         start = time.perf_counter()
         relevance, delta = self._deep_lift.attribute(
-            inputs, self._baseline, target=target, return_convergence_delta=True
+            inputs,
+            self._baseline,
+            target=target,
+            return_convergence_delta=True,
+            memory_budget=self._budget,
         )
         relevance, excess = relevance[0].cpu(), float(delta[0])
         seconds = time.perf_counter() - start
