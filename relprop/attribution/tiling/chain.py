@@ -22,6 +22,8 @@ from relprop.graph.pooled import Pooled, find_pooled
 #: How many times a tile's input, and what it gives, may be there beside what is at work: as they
 #: are read, added up from several tiles, and written.
 BESIDE = 4
+#: What writing an element of a cut and of its message takes, and reading it, in multiplications.
+STORED = 500
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ class Chain:
 
 @dataclass(frozen=True)
 class _Way:
-    """Some stages, what is above them, and the work that they are."""
+    """Some stages, what is above them, and what they cost."""
 
     stages: tuple[Stage, ...]
     above: Graph
-    work: float
+    cost: float
 
 
 def plan_chain(planner: Planner, budget: int) -> Chain:
-    """The chain that fits the budget with the least work.
+    """The chain that fits the budget and costs least.
 
     Raises:
         InvalidInputError: there is none.
@@ -106,12 +108,12 @@ def plan_chain(planner: Planner, budget: int) -> Chain:
     whole = sum(planner.products(node) for node in graph.nodes if not is_scalar(node))
     cuts, refused = planner.cuts()
     search = _Search(planner, budget)
-    chains = list(search.chains(cuts, UNTILED * whole))
-    if not chains:
+    found = list(search.chains(cuts, UNTILED * whole))
+    if not found:
         nodes = [node for node in graph.nodes if not is_scalar(node)]
         untiled = math.ceil(planner.taken(nodes, planner.sizes.bytes))
         raise InvalidInputError(planner.too_little(budget, untiled, search.least, refused))
-    return min(chains, key=lambda chain: chain.work)
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 class _Search:
@@ -121,8 +123,8 @@ class _Search:
         self._planner, self._budget = planner, budget
         self.least: int | None = None
 
-    def chains(self, cuts: list[Cut], whole: float) -> Iterator[Chain]:
-        """For every cut that chains may end at the one with the least work, if any fits."""
+    def chains(self, cuts: list[Cut], whole: float) -> Iterator[tuple[float, Chain]]:
+        """For every cut that chains may end at the one that costs least, if any fits."""
         planner = self._planner
         looked = {cut.body.cut for cut in planner.worth_a_look(cuts)}
         ends = {cut.body.cut: self._pooled(cut) for cut in cuts}
@@ -148,15 +150,16 @@ class _Search:
     def _extend(
         self, ways: dict[Value, _Way], way: _Way, cuts: list[Cut] | None, names: set[Value]
     ) -> None:
-        """Enter what a way leads to in one more stage, where no other leads with less work."""
+        """Enter what a way leads to in one more stage, where no other leads at a lower cost."""
         for cut in self._planner.cuts(way.above)[0] if cuts is None else cuts:
             name = cut.body.cut
             stage = self._stage(cut) if name in names else None
             if stage is None:
                 continue
-            work = way.work + stage.work
-            if name not in ways or work < ways[name].work:
-                ways[name] = _Way((*way.stages, stage), cut.head, work)
+            stored = STORED * math.prod(self._planner.sizes.shapes[name])
+            cost = way.cost + stage.work + stored
+            if name not in ways or cost < ways[name].cost:
+                ways[name] = _Way((*way.stages, stage), cut.head, cost)
 
     def _stage(self, cut: Cut) -> Stage | None:
         """The stage by the largest tiles that fit, if any do."""
@@ -190,8 +193,10 @@ class _Search:
         tile = planner.taken(body.nodes, part) + planner.sweeps * sum(map(part, body.inputs))
         return math.ceil(tile + BESIDE * sum(map(part, (*body.inputs, body.cut))))
 
-    def _ended(self, way: _Way, pooled: Pooled | None, whole: float) -> Iterator[Chain]:
-        """The chain that goes on all at once, if that fits."""
+    def _ended(
+        self, way: _Way, pooled: Pooled | None, whole: float
+    ) -> Iterator[tuple[float, Chain]]:
+        """The chain that goes on all at once, if that fits, and what it costs."""
         planner = self._planner
         head = pooled.head if pooled else way.above
         nodes = [node for node in head.nodes if not is_scalar(node)]
@@ -200,6 +205,8 @@ class _Search:
             (planner.sweeps + BESIDE) * at_cut + planner.taken(nodes, planner.sizes.bytes)
         )
         if self._fits(peak):
-            work = (way.work + UNTILED * sum(map(planner.products, nodes))) / whole
+            at_end = UNTILED * sum(map(planner.products, nodes))
+            work = (sum(stage.work for stage in way.stages) + at_end) / whole
             peak = max(peak, *(stage.peak for stage in way.stages))
-            yield Chain(self._budget, peak, way.stages, head, pooled, work)
+            cost = way.cost + at_end
+            yield cost, Chain(self._budget, peak, way.stages, head, pooled, work)
