@@ -7,6 +7,7 @@ back.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from torch import Size, Tensor
 from relprop.attribution.tiling.bodies import Arrived, BodyPass, Rules, Windowed
 from relprop.attribution.tiling.chain import Chain, Stage
 from relprop.attribution.tiling.methods import Packed
+from relprop.errors import InvalidInputError
 from relprop.graph.intervals import Box, lengths
 from relprop.graph.node import Run
 from relprop.graph.sizes import Sizes
 from relprop.graph.sweep import Sweep
 from relprop.large.chunks import Chunks
+from relprop.large.describing import describe
 from relprop.large.explained import Explained, Question
 from relprop.large.messages import POINT, FromMean, FromPieces, Messages, Unpacking
 from relprop.large.meter import Meter
@@ -31,7 +34,7 @@ from relprop.large.pieces import NOTHING, Pieces, PieceWindows, SumOfPieces
 from relprop.large.record import Record
 from relprop.large.sinks import Layout, Sink
 
-HEAD = "head"
+ASKED, HEAD = "asked", "head"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Engine:
     def explain(self, sink: Sink, layout: Layout) -> Explained:
         """What is explained, when all chunks are in the sink."""
         if HEAD in self.record.done:
+            self._check_target()
             self.meter.skip_forward()
         else:
             sources = [self._forward(j, image) for j, image in enumerate(self.images)]
@@ -70,6 +74,15 @@ class Engine:
         for k in range(len(self.chain.stages) - 1, 0, -1):
             messages = self._back(k, messages)
         return explained.summing(self._to_image(messages, sink, layout))
+
+    def _check_target(self) -> None:
+        """Refuse another target than the one that was sent back from; before, it may change."""
+        before, now = self.record.done[ASKED], describe(self.question.target)
+        if before != json.loads(json.dumps(now)):
+            raise InvalidInputError(
+                f"{self.record.folder}: cannot be continued, as it was begun with target "
+                f"{before!r}, not {now!r}; ask for the same, or delete it"
+            )
 
     def _forward(self, j: int, image: Windowed) -> Windowed:
         """The last cut of one of the images, or the mean over it."""
@@ -103,6 +116,7 @@ class Engine:
             message = self._below_mean(head, runs, message)
         at = POINT if chain.pooled else whole
         Pieces(self.folder(HEAD), [at]).write(0, self._packed(message))
+        self.record.add(ASKED, describe(self.question.target))
         self.record.add(HEAD, explained.as_dict())
         for j in range(len(self.images)):
             self.record.remove(f"forward-{j}-{len(chain.stages) - 1}")

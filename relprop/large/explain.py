@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.attribution.arguments import Target, as_bytes, first_parameter, one_hot
+from relprop.attribution.arguments import Target, as_bytes, first_parameter, seeds
 from relprop.attribution.attributor import corner_size
 from relprop.attribution.deeplift import DeepLift
 from relprop.attribution.tiled import Tiled
@@ -25,7 +25,7 @@ from relprop.large.describing import VERSIONS, describe, rules_digest, weights_d
 from relprop.large.engine import Engine
 from relprop.large.explained import Choice, Explained, Question
 from relprop.large.meter import Meter, Watch
-from relprop.large.record import FINISHED, Record, open_record
+from relprop.large.record import FINISHED, MADE, Record, open_record
 from relprop.large.sinks import Layout, sink_for
 from relprop.large.sources import Source, open_image
 from relprop.large.windows import ConstantWindows, ImageWindows, Preprocess, constant
@@ -118,7 +118,7 @@ def explain_large(
                 layout = Layout(task.shape, task.stored, chunk)
                 sink = kind(record.folder / f"output{output.suffix}", layout)
                 found = task.engine(record, watch).explain(sink, layout)
-                sink.finish({**record.done["made"], **found.as_dict()})
+                sink.finish({**record.done[MADE], **vars(found)})
                 record.add(FINISHED, vars(found))
             found = Explained(**record.done[FINISHED])
             _put_in_place(record.folder / f"output{output.suffix}", output)
@@ -222,7 +222,6 @@ class _Task:
             "shape": list(self.shape),
             "preprocess": describe(self.windows.preprocess),
             "baseline": self.baseline,
-            "target": describe(self.question.target),
             "tiles": [[stage.cut.body.cut, len(stage.boxes)] for stage in self.chain.stages],
             "device": str(self.windows.device),
             "versions": VERSIONS,
@@ -248,7 +247,9 @@ def _check_target(planner: Planner, target: Target | Choice) -> None:
     """Refuse a target that there is not, before anything is computed."""
     if not callable(target):
         shape = planner.sizes.shapes[planner.sweep.graph.output]
-        one_hot(target, torch.zeros(()).expand(shape))
+        _, many = seeds(target, torch.zeros(()).expand(shape))
+        if many:
+            raise InvalidInputError(f"target must be one and no list of lists; got {target!r}")
 
 
 def _with_baseline(

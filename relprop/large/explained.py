@@ -17,7 +17,7 @@ from relprop.attribution.deeplift import DeepLift
 from relprop.attribution.gradient import Gradient, InputXGradient
 from relprop.attribution.lrp import LRP
 from relprop.attribution.tiled import Tiled
-from relprop.errors import InvalidInputError, InvalidTypeError, NumericalError
+from relprop.errors import InvalidTypeError, NumericalError
 
 Choice = Callable[[Tensor], int]
 """The class to explain, of outputs of shape (K,)."""
@@ -76,9 +76,7 @@ class Question:
         """
         y = outputs[0]
         target = self.target(y[0]) if callable(self.target) else self.target
-        each, many = self.method.seeds_of(target, y)
-        if many:
-            raise InvalidInputError(f"target must be one of an example; got {target!r}")
+        each, _ = self.method.seeds_of(target, y)
         change = y - outputs[1] if len(outputs) > 1 else y
         score = require_finite(per_example(change * each[0]))
         plain = target.tolist() if isinstance(target, Tensor) else target

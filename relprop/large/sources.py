@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -242,22 +243,25 @@ def _open_zarr(path: Path, axes: str | None, level: int) -> Source:
 
 def _open_tiff(path: Path, axes: str | None, level: int) -> Source:
     tifffile, zarr = require("tifffile"), require("zarr")
+    file = None
     try:
-        series = tifffile.TiffFile(path).series[0]
-        if not 0 <= level < len(series.levels):
-            raise InvalidInputError(
-                f"{path}: has levels 0 to {len(series.levels) - 1}; got {level}"
-            )
-        store = series.levels[level].aszarr(read_only=True)
-        array = zarr.open(store, mode="r")
-    except RelpropError:
-        raise
+        file = tifffile.TiffFile(path)
+        levels = file.series[0].levels
+        if not 0 <= level < len(levels):
+            raise InvalidInputError(f"{path}: has levels 0 to {len(levels) - 1}; got {level}")
+        array = zarr.open(levels[level].aszarr(read_only=True), mode="r")
+        name = f"{named(path)}, level {level}"
+        source = ArraySource(array, axes or levels[level].axes, name)
     except Exception as fault:  # whatever reading a damaged file comes upon
+        if file is not None:
+            file.close()
+        if isinstance(fault, RelpropError):
+            raise
         raise InvalidInputError(
             f"{path}: is no TIFF that can be read ({type(fault).__name__}: {fault})"
         ) from fault
-    own = series.levels[level].axes
-    return ArraySource(array, axes or own, f"{named(path)}, level {level}")
+    weakref.finalize(source, file.close)
+    return source
 
 
 def _open_slide(path: Path, axes: str | None, level: int) -> Source:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from relprop.attribution.tiling.planner import TILED, UNTILED, Planner, boxes
 from relprop.attribution.tiling.tiling import in_units, times
@@ -32,17 +33,24 @@ class Stage:
 
     Attributes:
         cut: the one that the tiles are of.
-        boxes: the tiles.
+        space: its size.
+        edge: how long a tile is along each dimension, at most.
         reads: how many pixels, or elements of the cut before, a tile in the middle reads.
         peak: bytes that a tile takes.
         work: how many multiplications all tiles make, on the way there and back.
     """
 
     cut: Cut
-    boxes: tuple[Box, ...]
+    space: tuple[int, ...]
+    edge: int
     reads: tuple[int, ...]
     peak: int
     work: float
+
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """The tiles, row by row."""
+        return tuple(boxes(self.space, self.edge))
 
     @property
     def source(self) -> Value:
@@ -163,8 +171,7 @@ class _Search:
 
     def _stage(self, cut: Cut) -> Stage | None:
         """The stage by the largest tiles that fit, if any do."""
-        longest = max(self._planner.space(cut))
-        edges = sorted({-(-longest // count) for count in range(1, longest + 1)})
+        edges = _edges(max(self._planner.space(cut)))
         low, high = -1, len(edges) - 1
         while low < high:
             middle = (low + high + 1) // 2
@@ -175,7 +182,8 @@ class _Search:
         planner, edge, body = self._planner, edges[low], cut.body
         return Stage(
             cut,
-            tuple(boxes(planner.space(cut), edge)),
+            planner.space(cut),
+            edge,
             lengths(body.wanted(planner.middle(cut, edge))[body.inputs[0]]),
             self._peak(cut, edge),
             TILED * planner.work_of_tiles(cut, edge),
@@ -210,3 +218,9 @@ class _Search:
             peak = max(peak, *(stage.peak for stage in way.stages))
             cost = way.cost + at_end
             yield cost, Chain(self._budget, peak, way.stages, head, pooled, work)
+
+
+def _edges(longest: int) -> list[int]:
+    """Sizes of tiles, from one element to all, that divide a space about evenly."""
+    root = math.isqrt(longest)
+    return sorted({*range(1, root + 1), *(-(-longest // count) for count in range(1, root + 1))})
