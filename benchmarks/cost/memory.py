@@ -119,15 +119,15 @@ def explain_once(case: Case, name: str, _: Say) -> dict[str, Any]:
 def taken(model: nn.Module, prepare: Prepare, subject: Subject, tiny: Subject) -> dict[str, Any]:
     """What explaining the subject takes, after the tiny one has been explained."""
     methods.gradient(model)(tiny.x, tiny.target)
-    bare = _resident()
+    bare = resident()
     explain = prepare(model)
     explain(tiny.x, tiny.target)
-    before = _resident()
-    how = _reset_peak()
+    before = resident()
+    how = reset_peak()
     begin = time.monotonic()
     explain(subject.x, subject.target)
     seconds = time.monotonic() - begin
-    rise, held = max(0, _peak(how) - before), max(0, before - bare)
+    rise, held = max(0, peak(how) - before), max(0, before - bare)
     return {"rise": rise, "held": held, "seconds": seconds, "how": how}
 
 
@@ -139,7 +139,8 @@ def prepare(name: str, model: nn.Module) -> Explain:
     return next(one for one in everyone if one.name == name).prepare(model)
 
 
-def _resident() -> int:
+def resident() -> int:
+    """Bytes that this process has in memory."""
     gc.collect()
     return _status("VmRSS")
 
@@ -151,7 +152,7 @@ def _status(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def _reset_peak() -> str:
+def reset_peak() -> str:
     """Let the peak begin with what is resident now; how it will be read."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -160,7 +161,8 @@ def _reset_peak() -> str:
     return PEAK_OF_KERNEL
 
 
-def _peak(how: str) -> int:
+def peak(how: str) -> int:
+    """Bytes that it had at most since the peak was reset."""
     if how == PEAK_OF_KERNEL:
         return _status("VmHWM")
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

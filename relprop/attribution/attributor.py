@@ -254,9 +254,13 @@ def _corner(argument: Any) -> Any:
     if not isinstance(argument, Tensor) or argument.dim() < 3:
         return argument
     for dim in range(2, argument.dim()):
-        n = argument.shape[dim]
-        argument = argument.narrow(dim, 0, n if n <= CORNER else CORNER - 64 + n % 64)
+        argument = argument.narrow(dim, 0, corner_size(argument.shape[dim]))
     return argument
+
+
+def corner_size(n: int) -> int:
+    """How many of n pixels show what a model does with all of them."""
+    return n if n <= CORNER else CORNER - 64 + n % 64
 
 
 def per_example(t: Tensor) -> Tensor:

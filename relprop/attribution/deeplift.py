@@ -155,13 +155,13 @@ class DeepLift(Tiled):
             tiles = self._tiles(arguments, memory_budget, target, layers, held)
             if tiles is not None:
                 by_tiles = PassByTiles(tiles, tensors, others, make)
-                made, many = by_tiles.explain(references, lambda y: self._seeds(target, y))
+                made, many = by_tiles.explain(references, lambda y: self.seeds_of(target, y))
                 return results(inputs, made, many, return_convergence_delta)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)
             x = pass_.forward(arguments)
-            each, many = self._seeds(target, x.values[plan.graph.output])
+            each, many = self.seeds_of(target, x.values[plan.graph.output])
             sums: list[Explanation] = []
             for k, (baseline, x0) in enumerate(pass_.baselines(x, references, others, budget)):
                 context = DifferenceContext(x, x0, plan.makers)
@@ -174,7 +174,7 @@ class DeepLift(Tiled):
             means = [total.over(references.count) for total in sums]
         return results(inputs, means, many, return_convergence_delta, layers is not None)
 
-    def _seeds(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
+    def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
         """For every target what to send back, and whether there are many."""
         each, many = seeds(target, output)
         if self.mean_normalized:

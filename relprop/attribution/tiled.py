@@ -49,7 +49,7 @@ class Tiled(Attributor):
                 f"dimensions; got {', '.join(str(tuple(x.shape)) for x in tensors)}"
             )
         with explaining():
-            planner, _ = self._planner(arguments, count_targets(target), self.SWEEPS)
+            planner, _ = self.planner(arguments, count_targets(target), self.SWEEPS)
             return planner.plan(as_bytes(memory_budget))[0]
 
     def _tiles(
@@ -69,7 +69,7 @@ class Tiled(Attributor):
                 f"for gradients of the explanation; got {memory_budget!r}"
             )
         budget = as_bytes(memory_budget)
-        planner, constants = self._planner(arguments, count_targets(target), sweeps)
+        planner, constants = self.planner(arguments, count_targets(target), sweeps)
         tiling, cut = planner.plan(budget)
         if cut is None:
             return None
@@ -80,14 +80,21 @@ class Tiled(Attributor):
             )
         return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)
 
-    def _planner(
+    def planner(
         self, arguments: Sequence[Any], targets: int, sweeps: float
     ) -> tuple[Planner, Snapshot]:
-        """What decides about tiles, and the weights as they are now."""
+        """What decides about tiles, and the weights as they are now.
+
+        Of the model's arguments, only the sizes matter.
+        """
         plan = self._plan(arguments, sparing=True)
         constants = plan.constants()
         sizes = find_sizes(plan.sweep, constants, name_inputs(plan.graph, arguments))
         return Planner(plan.sweep, sizes, constants, self.METHOD, sweeps, targets), constants
+
+    def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
+        """For every target what to send back from the output, and whether there are many."""
+        return seeds(target, output)
 
     def _by_tiles(
         self, tiles: TiledPass, inputs: Sequence[Tensor], arguments: Sequence[Any], target: Target
@@ -96,7 +103,7 @@ class Tiled(Attributor):
         named = name_inputs(tiles.graph, arguments)
         run = tiles.through_head(tiles.fill(named), named)
         output = run.values[tiles.graph.output]
-        each, many = seeds(target, output)
+        each, many = self.seeds_of(target, output)
         scores = [require_finite(per_example(output * seed)) for seed in each]
         names = tiles.graph.inputs[: len(inputs)]
         found = [

@@ -21,6 +21,7 @@ from relprop.batch.journal import Journal, Made, Recorded
 from relprop.batch.sources import Source
 from relprop.batch.store import Store
 from relprop.errors import InvalidInputError, RelpropError, StorageError
+from relprop.storage.differences import differences
 
 VERSIONS = {
     "relprop": relprop.__version__,
@@ -157,7 +158,7 @@ def _continued(path: Path, source: Source, made: Made, batching: Mapping[str, An
         before = dict(recorded.made)
         if before.pop(BATCHING, None) != batching:
             recorded.sizes.clear()
-        for difference in _differences(before, made):
+        for difference in differences(before, made):
             raise InvalidInputError(
                 f"{path}: cannot be continued, as it was made with {difference}; ask for the same, "
                 "or name another output"
@@ -182,15 +183,6 @@ def _without_journal(path: Path) -> InvalidInputError:
         f"{path}: cannot be continued, as its journal {journal_of(path).name} is not beside it; "
         "delete it, or name another output"
     )
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    for key in dict.fromkeys((*before, *now)):
-        was, wanted = before.get(key), now.get(key)
-        if isinstance(was, Mapping) and isinstance(wanted, Mapping):
-            yield from _differences(was, wanted, f"{at}{key} ")
-        elif was != wanted:
-            yield f"{at}{key} {was!r}, not {wanted!r}"
 
 
 def _digest(source: Source) -> str:

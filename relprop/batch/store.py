@@ -7,7 +7,6 @@ explained, or have another shape, are NaN and take no space.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from relprop.batch.items import Shape
 from relprop.batch.journal import Made
 from relprop.batch.packages import BloscCodec, zarr
+from relprop.storage.disk import sync
 
 NAME = "relevance"
 AT_ONCE = 4
@@ -50,9 +50,9 @@ class Store:
             shutil.rmtree(unfinished)
         attributes = {**made, "items": list(items), "complete": False}
         zarr.create_group(unfinished, attributes=attributes, zarr_format=3)
-        _sync(unfinished / "zarr.json")
+        sync(unfinished / "zarr.json")
         unfinished.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
         return cls(path, len(items), uniform)
 
     def tidy(self) -> None:
@@ -76,10 +76,10 @@ class Store:
         def write_one(index: int, values: NDArray[Any]) -> None:
             # A slice, not an index: a chunk that is replaced as a whole is not read before.
             array[index : index + 1] = values[None]
-            _sync(folder / array.metadata.encode_chunk_key((index, *[0] * values.ndim)))
+            sync(folder / array.metadata.encode_chunk_key((index, *[0] * values.ndim)))
 
         list(self._pool.map(write_one, indices, relevance))
-        _sync(folder)
+        sync(folder)
 
     def close(self) -> None:
         """Let go of the threads that write."""
@@ -88,7 +88,7 @@ class Store:
     def finish(self, complete: bool) -> None:
         """Say whether every item was tried."""
         self._group.attrs["complete"] = complete
-        _sync(self._path / "zarr.json")
+        sync(self._path / "zarr.json")
 
     def _array(self, shape: Shape, dtype: np.dtype[Any]) -> Any:
         name = self.name_of(shape)
@@ -109,12 +109,3 @@ class Store:
             # One file an example, all in one folder.
             chunk_key_encoding={"name": "default", "separator": "."},
         )
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

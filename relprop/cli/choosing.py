@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -22,7 +23,7 @@ def choose_subject(
     model: str,
     weights: Path | None,
     classes: Path | None,
-    size: int,
+    size: int | None,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     device: torch.device,
@@ -54,7 +55,8 @@ def choose_plan(
     baseline: str,
     html: bool = False,
     layers: tuple[str, ...] = (),
-    **settings: str,
+    memory_budget: str | None = None,
+    **settings: Any,
 ) -> Plan:
     """The plan that options name; a baseline that has no name is a picture.
 
@@ -63,9 +65,12 @@ def choose_plan(
     """
     if layers and not html:
         raise click.UsageError("--layer is for the page that --html writes; give both")
+    if layers and memory_budget:
+        raise click.UsageError("--layer takes the memory of the whole; leave out --memory-budget")
     known = baseline in BASELINES
     return Plan(
         layers=layers if html else None,
+        memory_budget=memory_budget,
         methods=tuple(dict.fromkeys(methods)) or Plan.methods,
         baseline=baseline if known else subject.inputs(read_picture(Path(baseline))),
         **settings,
@@ -75,7 +80,8 @@ def choose_plan(
 def _require_own_model(context: click.Context, model: str) -> None:
     """Refuse options that a built-in model would ignore."""
     for name in OF_OWN_MODELS:
-        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        source = context.get_parameter_source(name)
+        given = source not in (None, ParameterSource.DEFAULT)
         if given and model in BUILT_IN:
             raise click.UsageError(
                 f"--{name} is for models of your own: {model} brings what it needs"

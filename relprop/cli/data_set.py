@@ -30,7 +30,6 @@ from relprop.batch import (
     write_summary,
 )
 from relprop.batch.output import cannot_write
-from relprop.batch.provenance import digest_of
 from relprop.cli.classes import UnknownClassError
 from relprop.cli.endings import MODEL_LIMITS
 from relprop.cli.explaining import Plan, Subject, make_deep_lift, make_lrp
@@ -39,6 +38,7 @@ from relprop.cli.loading import Model
 from relprop.cli.presenting import results_console
 from relprop.cli.progress import RATE_AND_REST, ProgressLine
 from relprop.errors import InvalidInputError
+from relprop.storage.provenance import digest_of
 
 FATAL = (ModelFailedError, UnknownClassError, *MODEL_LIMITS)
 """Faults that no other item of one shape would be spared: they end the command."""

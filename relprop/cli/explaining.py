@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL.Image import Image
@@ -36,6 +36,7 @@ class Plan:
     baseline: str | Tensor = "blur"
     unsupported: str = "error"
     layers: tuple[str, ...] | None = None
+    memory_budget: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Sums:
     """Where the explained quantity went: `explained = pixels + biases + other + shortfall`.
 
     `explained` is f(x) under LRP and f(x) - f(x0) under DeepLIFT; `other` is what stabilizers took
-    and rules dropped; `shortfall` is what nobody can account for.
+    and rules dropped, and within a memory budget what biases took as well; `shortfall` is what
+    nobody can account for.
     """
 
     explained: float
@@ -156,54 +158,68 @@ def make_deep_lift(subject: Subject, plan: Plan) -> DeepLift:
     return DeepLift(subject.model, plan.rule, plan.max_pool, unsupported=plan.unsupported)
 
 
+class _Found(NamedTuple):
+    """Relevance (C, H, W) of one picture, what is missing from its sum, and inner layers."""
+
+    relevance: Tensor
+    delta: float
+    layers: dict[str, Tensor]
+    seconds: float
+
+
+def _attributed(method: LRP | DeepLift, inputs: Tensor, plan: Plan, **arguments: Any) -> _Found:
+    """What a method gives; within a budget, without inner layers."""
+    chosen = None if plan.memory_budget else layers_to_show(method, inputs, plan.layers)
+    arguments |= {"layers": chosen, "memory_budget": plan.memory_budget}
+    start = time.perf_counter()
+    found = method.attribute(inputs, return_convergence_delta=True, **arguments)
+    relevance = found[0][0].cpu()
+    seconds = time.perf_counter() - start
+    return _Found(relevance, float(found[1][0]), {} if chosen is None else found[2], seconds)
+
+
 class _LayerWiseRelevance:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self._lrp = make_lrp(subject, plan)
-        self._layers = plan.layers
-        self._settings = {"composite": plan.composite, "bias": plan.bias}
+        self._lrp, self._plan = make_lrp(subject, plan), plan
         self._title = f"LRP {plan.composite}" + (
             f", bias {plan.bias}" if plan.bias != "absorb" else ""
         )
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
-        chosen = layers_to_show(self._lrp, inputs, self._layers)
-        start = time.perf_counter()
-        found, layers = self._lrp.attribute(inputs, target=target, layers=chosen)
-        relevance = found[0].cpu()
-        seconds = time.perf_counter() - start
+        found = _attributed(self._lrp, inputs, self._plan, target=target)
+        relevance, excess = found.relevance, found.delta
+        settings = {"composite": self._plan.composite, "bias": self._plan.bias}
+        if self._plan.memory_budget is not None:  # a report would exceed it
+            pixels = float(relevance.double().sum())
+            sums = Sums(pixels + excess, pixels, biases=0.0, other=excess, shortfall=0.0)
+            return Attribution(self._title, "f(x)", relevance, sums, found.seconds, settings)
         report = self._lrp.report(inputs, target=target)
         other = report.stabilizer + report.dropped
-        sums = Sums(report.score, report.relevance, report.bias, other, report.shortfall)
         return Attribution(
             self._title,
             "f(x)",
             relevance,
-            sums,
-            seconds,
-            self._settings,
-            maps_of(layers),
+            Sums(report.score, report.relevance, report.bias, other, report.shortfall),
+            found.seconds,
+            settings,
+            maps_of(found.layers),
             report.as_dict(),
         )
 
 
 class _DifferenceFromBaseline:
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self._deep_lift = make_deep_lift(subject, plan)
-        self._layers = plan.layers
-        self._baseline = plan.baseline
+        self._deep_lift, self._plan = make_deep_lift(subject, plan), plan
         name = plan.baseline if isinstance(plan.baseline, str) else "picture"
         self._settings = {"rule": plan.rule, "max pools": plan.max_pool, "baseline": name}
         pools = f", {plan.max_pool} pools" if plan.max_pool != "winner" else ""
         self._title = f"DeepLIFT {plan.rule}{pools}, {name} baseline"
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
-        chosen = layers_to_show(self._deep_lift, inputs, self._layers)
-        start = time.perf_counter()
-        relevance, delta, layers = self._deep_lift.attribute(
-            inputs, self._baseline, target=target, return_convergence_delta=True, layers=chosen
+        found = _attributed(
+            self._deep_lift, inputs, self._plan, baselines=self._plan.baseline, target=target
         )
-        relevance, excess = relevance[0].cpu(), float(delta[0])
-        seconds = time.perf_counter() - start
+        relevance, excess = found.relevance, found.delta
         pixels = float(relevance.double().sum())
         sums = Sums(
             explained=pixels - excess, pixels=pixels, biases=0.0, other=0.0, shortfall=-excess
@@ -213,9 +229,9 @@ class _DifferenceFromBaseline:
             "f(x) - f(x0)",
             relevance,
             sums,
-            seconds,
+            found.seconds,
             self._settings,
-            maps_of(layers),
+            maps_of(found.layers),
         )
 
 

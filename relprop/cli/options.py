@@ -60,6 +60,7 @@ def _shown(name: str, default: object, description: str, **more: Any) -> Decorat
     return click.option(name, default=default, show_default=True, help=description, **more)
 
 
+_SIZE = _shown("--size", 224, "Side of the input of a model of yours.", type=click.IntRange(1))
 MODEL_OPTIONS = [
     _shown(
         "--model",
@@ -69,7 +70,7 @@ MODEL_OPTIONS = [
     ),
     click.option("--weights", type=FILE, help="A state dict, saved by torch.save."),
     click.option("--classes", type=FILE, help="Class names of a model of yours, one a line."),
-    _shown("--size", 224, "Side of the input of a model of yours.", type=click.IntRange(1)),
+    _SIZE,
     _shown(
         "--mean",
         ",".join(map(str, IMAGENET_MEAN)),
@@ -85,7 +86,7 @@ MODEL_OPTIONS = [
         callback=_numbers,
     ),
 ]
-RULE_OPTIONS = [
+_RULES = [
     _shown(
         "--composite",
         "epsilon_plus_flat",
@@ -110,12 +111,8 @@ RULE_OPTIONS = [
         "DeepLIFT: all to a max pool's winner, or to each input its Shapley value.",
         type=click.Choice(list(MAX_POOL_RULES)),
     ),
-    _shown(
-        "--baseline",
-        "blur",
-        "DeepLIFT: what to compare with.",
-        metavar="|".join([*BASELINES, "FILE"]),
-    ),
+]
+_REST = [
     _shown(
         "--unsupported",
         "error",
@@ -123,6 +120,16 @@ RULE_OPTIONS = [
         type=click.Choice(["error", "gradient"]),
     ),
     _shown("--target", "auto", "Class to explain: auto, a number, or a name.", metavar="CLASS"),
+]
+RULE_OPTIONS = [
+    *_RULES,
+    _shown(
+        "--baseline",
+        "blur",
+        "DeepLIFT: what to compare with.",
+        metavar="|".join([*BASELINES, "FILE"]),
+    ),
+    *_REST,
 ]
 METHOD_OPTIONS = [
     click.option(
@@ -133,6 +140,11 @@ METHOD_OPTIONS = [
         help="Give it twice for two.  [default: all]",
     ),
     *RULE_OPTIONS,
+    click.option(
+        "--memory-budget",
+        metavar="SIZE",
+        help="For activations, such as 2GiB: what would take more is explained by tiles.",
+    ),
     _shown("--top", 5, "How many of the likeliest classes to list.", type=click.IntRange(0)),
     click.option(
         "--layer",
@@ -169,6 +181,32 @@ BATCH_OPTIONS = [
         "--batch-size", type=click.IntRange(1), help="So many, in place of what fits a budget."
     ),
     _shown("--readers", 2, "How many threads read pictures.", type=click.IntRange(1)),
+    DEVICE_OPTION,
+]
+LARGE_MODEL_OPTIONS = [option for option in MODEL_OPTIONS if option is not _SIZE]
+LARGE_OPTIONS = [
+    _shown("--method", "lrp", "How to explain.", type=click.Choice(list(METHODS))),
+    *_RULES,
+    _shown(
+        "--baseline",
+        "blank",
+        "DeepLIFT: what to compare with; a number is an input of the model.",
+        metavar="blank|NUMBER|FILE",
+    ),
+    *_REST,
+    click.option(
+        "--output",
+        required=True,
+        type=FILE,
+        help="For the relevance: .zarr, .npy, .tif or .ome.tif.",
+    ),
+    click.option("--resume", is_flag=True, help="Continue an explanation that was interrupted."),
+    _shown("--memory-budget", "2GiB", "For everything beside the model.", metavar="SIZE"),
+    _shown("--chunk", 512, "Side of the output's chunks.", type=click.IntRange(1)),
+    click.option(
+        "--axes", help="Letters of the image's dimensions, such as YXC.  [default: guess]"
+    ),
+    _shown("--level", 0, "Of an image's pyramid; 0 is the largest.", type=click.IntRange(0)),
     DEVICE_OPTION,
 ]
 

@@ -1,4 +1,4 @@
-"""The command line: `relprop explain`, `relprop batch` and `relprop demo`.
+"""The command line: `relprop explain`, `relprop batch`, `relprop large` and `relprop demo`.
 
 Exit codes: 0 all done; 1 some picture could not be explained (the others were); 2 wrong usage,
 which includes models and classes that do not exist; 70 a bug in relprop (see `__main__`). Results
@@ -18,6 +18,7 @@ from relprop.cli.batch import batch
 from relprop.cli.choosing import built_in, choose_plan, choose_subject
 from relprop.cli.endings import Failure, one_sentence
 from relprop.cli.explaining import Plan
+from relprop.cli.large import large
 from relprop.cli.options import (
     DEFAULT_MODEL,
     FILE,
@@ -83,6 +84,7 @@ def explain(
 
 
 program.add_command(batch)
+program.add_command(large)
 
 
 @program.command()

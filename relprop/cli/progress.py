@@ -30,6 +30,8 @@ class RateColumn(ProgressColumn):
 
 RATE_AND_REST = (RateColumn, TimeRemainingColumn)
 """What is shown of many steps that are all alike: how fast they go, and how long the rest takes."""
+TIME_AND_REST = (TimeElapsedColumn, TimeRemainingColumn)
+"""What is shown of one that is long."""
 
 
 class ProgressLine:
@@ -59,7 +61,7 @@ class ProgressLine:
         with self._bar:
             yield
 
-    def at(self, step: int, description: str) -> None:
+    def at(self, step: float, description: str) -> None:
         """`step` steps are done, and `description` is being worked at."""
         self._bar.update(self._steps, completed=step, description=escape(description))
 

@@ -134,14 +134,14 @@ def _cut(
     body = Body(graph, cut, images, nodes, {n.output: geometries[n.output] for n in nodes}, dims)
     others = tuple(value for value in graph.inputs if value not in below)
     above = [
-        _known(node, cut, below, sizes) if isinstance(node, Extent) else node
+        known_above(node, cut, below, sizes) if isinstance(node, Extent) else node
         for node in graph.nodes
         if is_scalar(node) or node.output not in below
     ]
     return Cut(body, replace(graph, inputs=(cut, *others), nodes=above))
 
 
-def _known(node: Extent, cut: Value, below: frozenset[Value], sizes: Sizes) -> Node:
+def known_above(node: Extent, cut: Value, below: frozenset[Value], sizes: Sizes) -> Node:
     """A size for the head: that of a batch is the cut's, others below the cut are known."""
     if node.of == cut or node.of not in below:
         return node

@@ -8,12 +8,18 @@ from types import ModuleType
 import pytest
 
 import relprop
-from relprop import baselines, errors, ops, visualize
+from relprop import baselines, errors, large, ops, visualize
 from relprop.rules import lrp
 
 DOCS = Path(__file__).parents[2] / "docs"
 #: Where the names of each module are described; what a module borrows is where it belongs.
-PAGES = {ops: "operators.md", lrp: "rules.md", baselines: "api.md", visualize: "api.md"}
+PAGES = {
+    ops: "operators.md",
+    lrp: "rules.md",
+    baselines: "api.md",
+    visualize: "api.md",
+    large: "api.md",
+}
 BORROWED = {"Composite": "rules.md", "backends": "operators.md"}
 
 

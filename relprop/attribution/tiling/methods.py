@@ -6,7 +6,7 @@ rule. So the message at a cut may be sent back box by box, and what arrives at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from relprop.graph.nonlinear import Activation
 from relprop.graph.sweep import Sweep
 from relprop.rules import gradient
 from relprop.rules.deeplift import choice
-from relprop.rules.deeplift.multiplier import DifferenceContext, InParts, Multiplier
+from relprop.rules.deeplift.multiplier import DifferenceContext, Halves, InParts, Multiplier
 from relprop.rules.lrp.composite import DEFAULTS
 from relprop.rules.lrp.input_layers import ZBox
 from relprop.rules.lrp.relevance import LrpContext, Relevance
@@ -28,6 +28,14 @@ from relprop.rules.support import Rule
 
 Message = TypeVar("Message")
 Move = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A message in a form that files hold: tensors by name, and which form of message they are."""
+
+    form: str
+    tensors: Mapping[str, Tensor]
 
 
 class Method(Protocol[Message]):
@@ -60,6 +68,12 @@ class Method(Protocol[Message]):
 
     def arrived(self, message: Message, runs: Sequence[Run], value: Value) -> Tensor:
         """What a message is worth at an input."""
+
+    def packed(self, message: Message) -> Packed:
+        """A message, to be kept outside of memory. Those of one form add up tensor by tensor."""
+
+    def unpacked(self, packed: Packed, makers: Mapping[Value, Node]) -> Message:
+        """The message again; `makers` are the graph's nodes by what they compute."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,19 @@ class ByRelevance:
         """Relevance."""
         return message.total(runs[0], runs[0].values[value])
 
+    def packed(self, message: Relevance) -> Packed:
+        """The form is the activation function still to be applied, by its output."""
+        tensors = {"multiplier": message.multiplier, "amount": message.amount}
+        form = message.activation.output if message.activation else ""
+        return Packed(form, {name: t for name, t in tensors.items() if t is not None})
+
+    def unpacked(self, packed: Packed, makers: Mapping[Value, Node]) -> Relevance:
+        """With the activation function out of the graph."""
+        activation = makers.get(packed.form)
+        assert activation is None or isinstance(activation, Activation)
+        get = packed.tensors.get
+        return Relevance(get("multiplier"), get("amount"), activation)
+
 
 @dataclass(frozen=True)
 class ByMultiplier:
@@ -152,6 +179,19 @@ class ByMultiplier:
         """The multiplier of the difference."""
         return message.along(runs[0].values[value] - runs[1].values[value])
 
+    def packed(self, message: Multiplier) -> Packed:
+        """One multiplier, or both, as they are or by halves."""
+        if isinstance(message, Halves):
+            return Packed("halves", {"u": message.u, "v": message.v})
+        if message.single:
+            return Packed("single", {"m": message.positive})
+        return Packed("pair", {"positive": message.positive, "negative": message.negative})
+
+    def unpacked(self, packed: Packed, makers: Mapping[Value, Node]) -> Multiplier:
+        """In the form that it had."""
+        kind = Halves if packed.form == "halves" else Multiplier
+        return kind(*packed.tensors.values())
+
 
 @dataclass(frozen=True)
 class ByGradient:
@@ -192,6 +232,14 @@ class ByGradient:
     def arrived(self, message: Tensor, runs: Sequence[Run], value: Value) -> Tensor:
         """The gradient by the input."""
         return message
+
+    def packed(self, message: Tensor) -> Packed:
+        """It is a tensor."""
+        return Packed("", {"gradient": message})
+
+    def unpacked(self, packed: Packed, makers: Mapping[Value, Node]) -> Tensor:
+        """The tensor."""
+        return packed.tensors["gradient"]
 
 
 def _part(bound: float | Tensor | None, box: Box) -> float | Tensor | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from relprop.graph.cut import Cut, find_cuts
 from relprop.graph.intervals import Box, lengths
 from relprop.graph.layout import FAST
 from relprop.graph.linear_map import LinearMap
-from relprop.graph.node import Node, Value, is_scalar
+from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.sizes import Sizes
 from relprop.graph.sweep import Sweep
 
@@ -60,39 +60,43 @@ class Planner:
         graph = self.sweep.graph
         nodes = [node for node in graph.nodes if not is_scalar(node)]
         result = self._result(graph.inputs)
-        untiled = math.ceil(result + self._taken(nodes, self.sizes.bytes))
+        untiled = math.ceil(result + self.taken(nodes, self.sizes.bytes))
         if untiled <= budget:
             return Tiling(budget, untiled, untiled), None
         cuts, refused = self.cuts()
-        found = [(cut, self._edge(cut, budget)) for cut in self._worth_a_look(cuts)]
+        found = [(cut, self._edge(cut, budget)) for cut in self.worth_a_look(cuts)]
         peaks = [self._peak(cut, edge) for cut, edge in found]
         fitting = [pair for pair, peak in zip(found, peaks, strict=True) if peak <= budget]
         if not fitting:
             least = min(peaks, default=None)
-            raise InvalidInputError(self._too_little(budget, untiled, least, refused))
+            raise InvalidInputError(self.too_little(budget, untiled, least, refused))
         cut, edge = min(fitting, key=lambda pair: self._work(*pair))
         return self.tiling(cut, edge, budget, untiled), cut
 
-    def cuts(self) -> tuple[list[Cut], dict[Value, str]]:
-        """Where the graph can be cut for this method; and why some nodes cannot run by tiles."""
-        rules = self._rules
-        cuts, refused = find_cuts(self.sweep.graph, self.sizes, self.constants, self._refuses)
+    def cuts(self, graph: Graph | None = None) -> tuple[list[Cut], dict[Value, str]]:
+        """Where the graph can be cut for this method; and why some nodes cannot run by tiles.
+
+        Or where a part of it can.
+        """
+        rules, graph = self.rules, graph or self.sweep.graph
+        cuts, refused = find_cuts(graph, self.sizes, self.constants, self._refuses)
         values = [cut.body.cut for cut in cuts]
         # What stands in for an activation is known above it only.
         allowed = [self.method.crosses(rules[v]) and v not in self.sweep.stand_in for v in values]
         return list(itertools.compress(cuts, allowed)), refused
 
     def _refuses(self, node: Node) -> str:
-        return self.method.refuses(node, self._rules[node.output])
+        return self.method.refuses(node, self.rules[node.output])
 
     @property
-    def _rules(self) -> dict[Value, Any]:
+    def rules(self) -> dict[Value, Any]:
+        """The rule of the node that computes each activation."""
         pairs = zip(self.sweep.graph.nodes, self.sweep.crossings, strict=True)
         return {node.output: rule for node, rule in pairs}
 
-    def _worth_a_look(self, cuts: Sequence[Cut]) -> Iterator[Cut]:
+    def worth_a_look(self, cuts: Sequence[Cut]) -> Iterator[Cut]:
         """For every size of space the first and the last of the smallest activations."""
-        for _, group in itertools.groupby(cuts, self._space):
+        for _, group in itertools.groupby(cuts, self.space):
             alike = list(group)
             least = min(self.sizes.bytes(cut.body.cut) for cut in alike)
             small = [cut for cut in alike if self.sizes.bytes(cut.body.cut) == least]
@@ -100,12 +104,13 @@ class Planner:
             if len(small) > 1:
                 yield small[-1]
 
-    def _space(self, cut: Cut) -> tuple[int, ...]:
+    def space(self, cut: Cut) -> tuple[int, ...]:
+        """The size of a cut's space."""
         return tuple(self.sizes.shapes[cut.body.cut][-cut.body.dims :])
 
     def _edge(self, cut: Cut, budget: int) -> int:
         """The largest tiles that fit, or the smallest there are."""
-        longest = max(self._space(cut))
+        longest = max(self.space(cut))
         edges = sorted({-(-longest // count) for count in range(2, longest + 1)} or {1})
         low, high = 0, len(edges) - 1
         while low < high:
@@ -116,8 +121,8 @@ class Planner:
 
     def tiling(self, cut: Cut, edge: int, budget: int, untiled: int) -> Tiling:
         """The tiling by tiles of at most so many elements of the cut along each dimension."""
-        space, body = self._space(cut), cut.body
-        middle = self._middle(cut, edge)
+        space, body = self.space(cut), cut.body
+        middle = self.middle(cut, edge)
         reads = lengths(body.wanted(middle)[body.inputs[0]])
         pixels = self.sizes.shapes[body.inputs[0]][-body.dims :]
         own = [n * t / m for n, t, m in zip(pixels, lengths(middle), space, strict=True)]
@@ -128,42 +133,42 @@ class Planner:
             self._peak(cut, edge),
             f"'{maker.label}' in {maker.where}",
             space,
-            tuple(_boxes(space, edge)),
+            tuple(boxes(space, edge)),
             reads,
             tuple(math.ceil(max(0, r - o) / 2) for r, o in zip(reads, own, strict=True)),
             self._work(cut, edge),
         )
 
-    def _middle(self, cut: Cut, edge: int) -> Box:
+    def middle(self, cut: Cut, edge: int) -> Box:
         """A tile that has others around it, if there is one."""
-        sizes = [(n, min(edge, n)) for n in self._space(cut)]
+        sizes = [(n, min(edge, n)) for n in self.space(cut)]
         return tuple(((n - t) // 2, (n - t) // 2 + t) for n, t in sizes)
 
     def _peak(self, cut: Cut, edge: int) -> int:
         """Bytes at the head, or at a tile, whichever is more."""
         body, bytes_of = cut.body, self.sizes.bytes
         at_cut = bytes_of(body.cut)
-        part = self._part(cut, edge)
+        part = self.part_of(cut, edge)
         head = [node for node in cut.head.nodes if not is_scalar(node)]
-        through_head = (self.sweeps + self.targets) * at_cut + self._taken(head, bytes_of)
-        tile = self._taken(body.nodes, part) + sum(map(part, body.inputs)) * self.sweeps
+        through_head = (self.sweeps + self.targets) * at_cut + self.taken(head, bytes_of)
+        tile = self.taken(body.nodes, part) + sum(map(part, body.inputs)) * self.sweeps
         filling = self.sweeps * at_cut + tile
         back = (2 * self.targets + self.sweeps) * at_cut + self._result(body.inputs) + tile
         return math.ceil(max(through_head, filling, back))
 
-    def _part(self, cut: Cut, edge: int) -> Size:
+    def part_of(self, cut: Cut, edge: int) -> Size:
         """How many bytes a tile has of each activation of the body."""
-        wanted = cut.body.wanted(self._middle(cut, edge))
+        wanted = cut.body.wanted(self.middle(cut, edge))
 
         def part(value: Value) -> float:
-            return self.sizes.bytes(value) * _share(wanted[value], self.sizes.shapes[value])
+            return self.sizes.bytes(value) * share(wanted[value], self.sizes.shapes[value])
 
         return part
 
     def _result(self, inputs: Sequence[Value]) -> int:
         return self.targets * sum(map(self.sizes.bytes, inputs))
 
-    def _taken(self, nodes: Sequence[Node], size: Size) -> float:
+    def taken(self, nodes: Sequence[Node], size: Size) -> float:
         """What the nodes' outputs that are kept take, and the node that takes most at work."""
         kept = self.sweep.kept
         held = sum(size(node.output) for node in nodes if node.output in kept)
@@ -185,28 +190,31 @@ class Planner:
 
     def _work(self, cut: Cut, edge: int) -> float:
         """How many times the multiplications of the untiled explanation."""
-        wanted = cut.body.wanted(self._middle(cut, edge))
-        shapes = self.sizes.shapes
-        body = [
-            (self._products(node), _share(wanted[node.output], shapes[node.output]))
-            for node in cut.body.nodes
-        ]
-        head = sum(self._products(node) for node in cut.head.nodes if not is_scalar(node))
-        whole = head + sum(products for products, _ in body)
-        tiles = math.prod(-(-n // edge) for n in self._space(cut))
-        by_tiles = tiles * sum(products * share for products, share in body)
+        head = sum(self.products(node) for node in cut.head.nodes if not is_scalar(node))
+        whole = head + sum(map(self.products, cut.body.nodes))
+        by_tiles = self.work_of_tiles(cut, edge)
         return (UNTILED * head + TILED * by_tiles) / (UNTILED * whole)
 
-    def _products(self, node: Node) -> int:
+    def work_of_tiles(self, cut: Cut, edge: int) -> float:
+        """About how many multiplications all tiles of a body make on their way to the cut."""
+        wanted, shapes = cut.body.wanted(self.middle(cut, edge)), self.sizes.shapes
+        tile = sum(
+            self.products(node) * share(wanted[node.output], shapes[node.output])
+            for node in cut.body.nodes
+        )
+        return tile * math.prod(-(-n // edge) for n in self.space(cut))
+
+    def products(self, node: Node) -> int:
         """About how many multiplications a node makes."""
         elements = math.prod(self.sizes.shapes[node.output])
         if not isinstance(node, LinearMap) or node.weight is None:
             return elements
         return elements * self._taps(node)
 
-    def _too_little(
-        self, budget: int, untiled: int, least: int | None, refused: dict[Value, str]
+    def too_little(
+        self, budget: int, untiled: int, least: int | None, refused: Mapping[Value, str]
     ) -> str:
+        """A sentence about a budget that nothing fits into."""
         first = next((n for n in self.sweep.graph.nodes if n.output in refused), None)
         end = (
             f" (no tiles beyond '{first.label}' in {first.where}: {refused[first.output]})"
@@ -220,12 +228,12 @@ class Planner:
         )
 
 
-def _share(box: Box, shape: Sequence[int]) -> float:
+def share(box: Box, shape: Sequence[int]) -> float:
     """The part of an activation that lies in a box."""
     return math.prod(lengths(box)) / math.prod(shape[-len(box) :])
 
 
-def _boxes(space: Sequence[int], edge: int) -> Iterator[Box]:
+def boxes(space: Sequence[int], edge: int) -> Iterator[Box]:
     """All tiles of a space, at most so long."""
     starts = [range(0, n, edge) for n in space]
     for corner in itertools.product(*starts):

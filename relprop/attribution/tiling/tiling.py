@@ -42,9 +42,9 @@ class Tiling:
         if not self.boxes:
             return f"no tiles: all of it fits\n{memory}"
         return (
-            f"cut after {self.layer}, which gives {_times(self.space)}\n"
-            f"tiles: {len(self.boxes)} of {_times(lengths(self.boxes[0]))}, each made from up to "
-            f"{_times(self.reads)} pixels, with {_times(self.halo)} on each side of its own\n"
+            f"cut after {self.layer}, which gives {times(self.space)}\n"
+            f"tiles: {len(self.boxes)} of {times(lengths(self.boxes[0]))}, each made from up to "
+            f"{times(self.reads)} pixels, with {times(self.halo)} on each side of its own\n"
             f"{memory}; untiled {in_units(self.untiled)}\n"
             f"work: {self.work:.2f} times that of the untiled explanation"
         )
@@ -56,5 +56,6 @@ def in_units(size: int) -> str:
     return f"{size / 1024**power:.4g} {UNITS[power]}"
 
 
-def _times(sizes: Sequence[int]) -> str:
+def times(sizes: Sequence[int]) -> str:
+    """Sizes along several dimensions, such as `3 x 4`."""
     return " x ".join(map(str, sizes))
