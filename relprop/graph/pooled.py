@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from relprop.graph.constants import Snapshot
 from relprop.graph.cut import Cut, known_above
+from relprop.graph.geometry import Place
 from relprop.graph.linear import Fixed
 from relprop.graph.node import Extent, Graph, Node
-from relprop.graph.regions import Place
 from relprop.graph.sizes import Sizes
 
 
