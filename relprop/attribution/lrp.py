@@ -30,11 +30,14 @@ from relprop.report import Report
 from relprop.rules.lrp.composite import Composite, bounds_ratios, lrp_rules, stand_ins
 from relprop.rules.lrp.pools import MAX_POOLS
 from relprop.rules.lrp.presets import COMPOSITES
-from relprop.rules.lrp.relevance import Account, LrpContext, Relevance
+from relprop.rules.lrp.relevance import Account, Denominators, LrpContext, Relevance
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
 from relprop.rules.lrp.table import RuleTable
 from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings
 from relprop.rules.support import choose
+
+#: Bytes of denominators to keep, at most, from one target of an example to the next.
+KEPT = 2**30
 
 
 class LRP(Tiled):
@@ -176,8 +179,15 @@ class LRP(Tiled):
             sweep = plan.keeping(named.values())
             run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             each, many = seeds(target, run.values[plan.graph.output])
+            keep = len(each) > 1 and memory_budget is None and not torch.is_grad_enabled()
+            context = LrpContext(
+                run,
+                plan.graph.nonnegative,
+                sweep.stand_in,
+                denominators=Denominators(KEPT) if keep else None,
+            )
             found = [
-                self._explanation(sweep, run, tensors, seed, named, last=seed is each[-1])
+                self._explanation(sweep, context, tensors, seed, named, last=seed is each[-1])
                 for seed in each
             ]
         return results(inputs, found, many, return_convergence_delta, layers is not None)
@@ -185,16 +195,15 @@ class LRP(Tiled):
     def _explanation(
         self,
         sweep: Sweep,
-        run: Run,
+        context: LrpContext,
         inputs: tuple[Tensor, ...],
         seed: Tensor,
         layers: Mapping[str, Value],
         last: bool,
     ) -> Explanation:
         """Relevance for one target, and score minus sum."""
-        graph = sweep.graph
+        graph, run = sweep.graph, context.run
         score = require_finite(per_example(run.values[graph.output] * seed))
-        context = LrpContext(run, graph.nonnegative, sweep.stand_in)
         watched = Watched(layers, run.shapes, seed)
 
         def watch(node: Node, R: Relevance, _: Any) -> None:

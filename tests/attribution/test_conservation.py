@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import relprop
+from relprop.graph.convolution import Convolution
+from relprop.graph.node import Node
 from relprop.rules import lrp as rules
 
 RULES = {
@@ -136,3 +138,34 @@ def test_what_a_neuron_that_sees_nothing_but_padding_has_is_dropped(name: str, b
     assert (report.score, report.dropped) == pytest.approx((16, lost), abs=1e-10)
     assert report.relevance == pytest.approx(16 - lost, abs=1e-10)
     assert report.shortfall == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("composite", ["epsilon_plus", "epsilon_alpha2_beta1", "epsilon_gamma_box"])
+@pytest.mark.parametrize("bias", ["absorb", "redistribute"])
+def test_denominators_are_summed_up_once_for_all_targets(
+    composite: str, bias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Tanh(), nn.Flatten()),
+        *(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 5)),
+    ).double()
+    x, targets = torch.randn(2, 2, 8, 8, dtype=torch.float64), [[0, 3, 4], [1, 1, 2]]
+    settings = {"low": -4.0, "high": 4.0} if "box" in composite else {}
+    explainer = relprop.LRP(model, composite, bias=bias, **settings)
+    calls: list[Node] = []
+    affine = Convolution.affine
+
+    def counted(node: Convolution, *arguments: Any) -> Tensor:
+        calls.append(node)
+        return affine(node, *arguments)
+
+    monkeypatch.setattr(Convolution, "affine", counted)
+    alone = [
+        explainer.attribute(x, target=[row[k] for row in targets]) for k in range(len(targets[0]))
+    ]
+    singly = len(calls)
+    calls.clear()
+    together = explainer.attribute(x, target=targets)
+    assert torch.equal(together, torch.stack(alone, 1))
+    assert len(calls) <= singly / 3

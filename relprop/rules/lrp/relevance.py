@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -62,13 +63,39 @@ class Account:
 
 
 @dataclass
+class Denominators:
+    """What rules sum up for the neurons of a layer, for the relevances of many targets.
+
+    It depends on activations alone. As much is kept as fits into `limit` bytes.
+    """
+
+    limit: int
+    _kept: dict[object, Tensor] = field(default_factory=dict)
+    _held: int = 0
+
+    def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
+        """What was made for the key."""
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        if self._held + made.nbytes <= self.limit:
+            self._kept[key] = made
+            self._held += made.nbytes
+        return made
+
+
+@dataclass
 class LrpContext:
-    """What the rules of LRP read while relevance goes back; and a ledger, for a report."""
+    """What the rules of LRP read while relevance goes back; and a ledger, for a report.
+
+    `denominators` are there where more than one relevance crosses the same activations.
+    """
 
     run: Run
     nonnegative: set[Value]
     stand_in: dict[Value, Value] = field(default_factory=dict)
     ledger: dict[Value, Account] | None = None
+    denominators: Denominators | None = None
 
     def __getitem__(self, value: Value) -> Tensor:
         """The value of an activation, or what stands in for it."""
@@ -77,6 +104,11 @@ class LrpContext:
     def exactly(self) -> LrpContext:
         """The same, with convolutions that round by the element."""
         return replace(self, run=self.run.exactly())
+
+    def denominator(self, node: Node, what: object, make: Callable[[], Tensor]) -> Tensor:
+        """What a rule sums up for the node's neurons, made once; it is not to be changed."""
+        kept = self.denominators
+        return make() if kept is None else kept.get((node.output, what), make)
 
     def charge(self, node: Node, **shares: Tensor) -> None:
         """Enter shares of `bias`, `stabilizer`, or what was `dropped`, in the ledger."""

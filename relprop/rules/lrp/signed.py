@@ -181,16 +181,21 @@ class AlphaBeta(WeightedRule):
         context = context.exactly() if own is NEGATIVE else self.rounding(context)
         contributions = _Contributions(node, context, own, other)
         b = self.bias_of(node, context)
-        if own is POSITIVE and contributions.signed and self._adds_up(node, R):
-            z = _magnitude(node, context, b).add_(context[node.output]).mul_(0.5)
-        else:
-            z = contributions.forward(None if b is None else own(b))
-            if node.rounds_by_tile(context.run, context[node.inputs[0]], own):
-                # as z+ = z - z- is, before it is rounded
-                torch.maximum(z, context[node.output], out=z)
+        z = context.denominator(node, own, lambda: self._denominator(contributions, R, b))
         b = None if b is None else own(b)
         s = self.ratio(node, context, R, denominator=z, factor=factor)
         return _Ratio(contributions, s, z, b)
+
+    def _denominator(self, side: _Contributions, R: Relevance, b: Tensor | None) -> Tensor:
+        """`z+` or `z-`, whichever the side sums up."""
+        node, context, own = side.node, side.context, side.u
+        if own is POSITIVE and side.signed and self._adds_up(node, R):
+            return _magnitude(node, context, b).add_(context[node.output]).mul_(0.5)
+        z = side.forward(None if b is None else own(b))
+        if node.rounds_by_tile(context.run, context[node.inputs[0]], own):
+            # as z+ = z - z- is, before it is rounded
+            torch.maximum(z, context[node.output], out=z)
+        return z
 
     def _adds_up(self, node: LinearMap, R: Relevance) -> bool:
         """Whether z+, half of z and its magnitude, loses nothing: where z > 0, with b in both."""
@@ -251,9 +256,13 @@ class Gamma(WeightedRule):
         left_out = context.run.constant(node.bias) if b is None else None
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())
-        # z+ = (z + a) / 2, and z- = (z - a) / 2
-        a, half = _magnitude(node, context, b), self.gamma / 2
-        d = torch.add(z, z, alpha=half).add_(a.copysign_(z), alpha=half)
+
+        def denominator() -> Tensor:
+            # z+ = (z + a) / 2, and z- = (z - a) / 2
+            a, half = _magnitude(node, context, b), self.gamma / 2
+            return torch.add(z, z, alpha=half).add_(a.copysign_(z), alpha=half)
+
+        d = context.denominator(node, self.gamma, denominator)
         s = self.ratio(node, context, R, denominator=d)
         larger, smaller = BySign(1 + self.gamma, 1), BySign(1, 1 + self.gamma)
         above = _Contributions(node, context, larger, smaller)
