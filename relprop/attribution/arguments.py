@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph.exclusion import WEIGHTS
 
 UNITS = {
     "b": 1,
@@ -127,10 +128,11 @@ def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram)
 
 def first_parameter(model: nn.Module | ExportedProgram) -> Tensor | None:
     """A floating-point parameter that shows the model's dtype and device, if it has any."""
-    parameters = (
-        model.parameters() if isinstance(model, nn.Module) else iter(model.state_dict.values())
-    )
-    return next((p for p in parameters if p.is_floating_point()), None)
+    with WEIGHTS:
+        parameters = (
+            model.parameters() if isinstance(model, nn.Module) else iter(model.state_dict.values())
+        )
+        return next((p for p in parameters if p.is_floating_point()), None)
 
 
 def seeds(target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
