@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph import autocast
 from relprop.graph.exclusion import WEIGHTS
 
 UNITS = {
@@ -91,7 +92,7 @@ def as_inputs(
 
 def _out_of_autocast(tensor: object, model: nn.Module | ExportedProgram) -> object:
     """Under autocast, where tensors of several types meet, a tensor in the model's own."""
-    if not isinstance(tensor, Tensor) or not torch.is_autocast_enabled(tensor.device.type):
+    if not isinstance(tensor, Tensor) or not autocast.is_on(tensor.device.type):
         return tensor
     parameter = first_parameter(model)
     if parameter is None or not tensor.is_floating_point():

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, seeds
 from relprop.attribution.attributor import (
     Plan,
-    name_inputs,
-    per_example,
-    require_finite,
 )
 from relprop.attribution.difference_passes import (
     CustomAttribution,
@@ -23,18 +18,16 @@ from relprop.attribution.difference_passes import (
     PassByTiles,
     contributions_of,
 )
-from relprop.attribution.explanation import Explanation, Tensors, Watched, results
+from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
-from relprop.attribution.kept import KeptRun
 from relprop.attribution.modes import explaining
-from relprop.attribution.references import Baselines, References, as_references
+from relprop.attribution.references import Baselines, as_references
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByMultiplier
-from relprop.attribution.tiling.passes import TiledPass
 from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
-from relprop.graph.node import Graph, Node, Run, Value
+from relprop.graph.node import Graph
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.rules.deeplift.choice import (
@@ -43,7 +36,7 @@ from relprop.rules.deeplift.choice import (
     check_rule,
     difference_rules,
 )
-from relprop.rules.deeplift.multiplier import DifferenceContext, Multiplier
+from relprop.rules.deeplift.multiplier import DifferenceContext
 from relprop.rules.support import choose
 
 MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
@@ -217,9 +210,9 @@ class DeepLift(Tiled):
             def explain(constants: Snapshot, given: Tensors, target: Tensor) -> Tensors:
                 x, x0, more = given[:count], given[count : 2 * count], given[2 * count :]
                 sweeps = self._pass(plan, constants)
-                runs = [sweeps.forward(with_tensors(arguments, (*t, *more))) for t in (x, x0)]
-                context = DifferenceContext(*runs, plan.makers)
-                seed = self._normalized(seed_of(target, runs[0].values[plan.graph.output]))
+                run, run0 = (sweeps.forward(with_tensors(arguments, (*t, *more))) for t in (x, x0))
+                context = DifferenceContext(run, run0, plan.makers)
+                seed = self._normalized(seed_of(target, run.values[plan.graph.output]))
                 return contributions_of(sweeps.multipliers(context, seed, (x, x0)), x, x0)
 
             others = tuple(a for a in arguments[count:] if isinstance(a, Tensor))

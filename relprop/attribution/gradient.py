@@ -100,7 +100,6 @@ class OneGradient(Tiled, GradientMethod):
                 found.append((m, score))
         return tensors, found, many
 
-
     def _of_gradients(self, inputs: Tensors, gradients: Tensors) -> Tensors:
         """What the method makes of the gradients by the inputs."""
         return gradients

@@ -15,11 +15,8 @@ import relprop
 from relprop.errors import InvalidInputError
 
 METHODS: dict[str, Callable[[nn.Module], Any]] = {
-    "LRP": relprop.LRP,
     "alpha-beta": lambda m: relprop.LRP(m, "epsilon_alpha2_beta1", bias="redistribute"),
-    "deep Taylor": lambda m: relprop.DeepTaylor(m, low=-5.0, high=5.0),
     "DeepLIFT": lambda m: relprop.DeepLift(m, "reveal_cancel", "shapley", mean_normalized=True),
-    "gradient": relprop.Gradient,
     "input x gradient": relprop.InputXGradient,
 }
 
