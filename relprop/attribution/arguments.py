@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.graph import autocast
+from relprop.graph.exclusion import WEIGHTS
 
 UNITS = {
     "b": 1,
@@ -90,16 +92,12 @@ def as_inputs(
 
 def _out_of_autocast(tensor: object, model: nn.Module | ExportedProgram) -> object:
     """Under autocast, where tensors of several types meet, a tensor in the model's own."""
-    if not isinstance(tensor, Tensor) or not _autocasts(tensor.device.type):
+    if not isinstance(tensor, Tensor) or not autocast.is_on(tensor.device.type):
         return tensor
     parameter = first_parameter(model)
     if parameter is None or not tensor.is_floating_point():
         return tensor
     return tensor.to(parameter.dtype)
-
-
-def _autocasts(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram) -> None:
@@ -131,10 +129,11 @@ def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram)
 
 def first_parameter(model: nn.Module | ExportedProgram) -> Tensor | None:
     """A floating-point parameter that shows the model's dtype and device, if it has any."""
-    parameters = (
-        model.parameters() if isinstance(model, nn.Module) else iter(model.state_dict.values())
-    )
-    return next((p for p in parameters if p.is_floating_point()), None)
+    with WEIGHTS:
+        parameters = (
+            model.parameters() if isinstance(model, nn.Module) else iter(model.state_dict.values())
+        )
+        return next((p for p in parameters if p.is_floating_point()), None)
 
 
 def seeds(target: Target, output: Tensor) -> tuple[list[Tensor], bool]:

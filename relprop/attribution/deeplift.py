@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, seeds
 from relprop.attribution.attributor import (
     Plan,
-    name_inputs,
-    per_example,
-    require_finite,
 )
-from relprop.attribution.explanation import Explanation, Tensors, Watched, results
-from relprop.attribution.kept import KeptRun
+from relprop.attribution.difference_passes import (
+    CustomAttribution,
+    Pass,
+    PassByTiles,
+    contributions_of,
+)
+from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.modes import explaining
-from relprop.attribution.references import (
-    Baselines,
-    References,
-    as_references,
-    have_examples_first,
-    repeated,
-)
+from relprop.attribution.references import Baselines, as_references
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByMultiplier
-from relprop.attribution.tiling.passes import TiledPass
+from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
-from relprop.graph.node import Graph, Node, Run, Value
+from relprop.graph.node import Graph
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.rules.deeplift.choice import (
@@ -41,10 +36,9 @@ from relprop.rules.deeplift.choice import (
     check_rule,
     difference_rules,
 )
-from relprop.rules.deeplift.multiplier import DifferenceContext, Multiplier
+from relprop.rules.deeplift.multiplier import DifferenceContext
 from relprop.rules.support import choose
 
-CustomAttribution = Callable[[Tensors, Tensors, Tensors], Tensors]
 MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
 
 
@@ -177,19 +171,59 @@ class DeepLift(Tiled):
     def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
         """For every target what to send back, and whether there are many."""
         each, many = seeds(target, output)
-        if self.mean_normalized:
-            each = [
-                seed - seed.flatten(1).mean(1).view(-1, *[1] * (seed.dim() - 1)) for seed in each
-            ]
-        return each, many
+        return [self._normalized(seed) for seed in each], many
+
+    def _normalized(self, seed: Tensor) -> Tensor:
+        """What to send back, less the mean over all outputs if that is asked for."""
+        if not self.mean_normalized:
+            return seed
+        return seed - seed.flatten(1).mean(1).view(-1, *[1] * (seed.dim() - 1))
+
+    def export(
+        self, inputs: Inputs, baselines: Baselines = None, additional_forward_args: Any = None
+    ) -> ExportedProgram:
+        """What `attribute` does with inputs and a baseline like these, as a program of tensors.
+
+        Args:
+            inputs, baselines, additional_forward_args: examples, as `attribute` takes them, with
+                one baseline. The program holds for other numbers of examples, as far as the model
+                does, and for a common baseline if this is one.
+
+        Returns:
+            The program of `(*inputs, *baselines, *further tensors, target)`, else as `LRP.export`.
+
+        Raises:
+            InvalidInputError, InvalidTypeError: the inputs or baselines cannot be used.
+            CaptureError, UnsupportedOperatorError: the model cannot be explained.
+        """
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        count, arguments = len(tensors), for_export(arguments)
+        with explaining():
+            references = as_references(baselines, arguments[:count], arguments[count:])
+            if references.count > 1:
+                raise InvalidInputError(
+                    f"an exported explanation has one baseline an example; got {references.count}"
+                )
+            plan = self._plan(arguments)
+            output = self._pass(plan, plan.constants()).forward(arguments)
+
+            def explain(constants: Snapshot, given: Tensors, target: Tensor) -> Tensors:
+                x, x0, more = given[:count], given[count : 2 * count], given[2 * count :]
+                sweeps = self._pass(plan, constants)
+                run, run0 = (sweeps.forward(with_tensors(arguments, (*t, *more))) for t in (x, x0))
+                context = DifferenceContext(run, run0, plan.makers)
+                seed = self._normalized(seed_of(target, run.values[plan.graph.output]))
+                return contributions_of(sweeps.multipliers(context, seed, (x, x0)), x, x0)
+
+            others = tuple(a for a in arguments[count:] if isinstance(a, Tensor))
+            given = (*arguments[:count], *references.baseline(0), *others)
+            return exported(plan, explain, given, output.values[plan.graph.output])
+
+    def _pass(self, plan: Plan, constants: Snapshot) -> Pass:
+        return Pass(plan, constants, plan.sweep, {}, contributions_of)
 
     def _sweep(self, graph: Graph) -> Sweep:
         return Sweep(graph, difference_rules(graph, self.rule, self.max_pool))
-
-
-def contributions_of(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> Tensors:
-    """`m * (x - x0)` for each input."""
-    return tuple(m * (x - x0) for m, x, x0 in zip(multipliers, inputs, baselines, strict=True))
 
 
 def hypothetical(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> Tensors:
@@ -202,174 +236,3 @@ def hypothetical(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> T
     return tuple(
         m - (m * x0).sum(1, keepdim=True) for m, x0 in zip(multipliers, baselines, strict=True)
     )
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The sweeps of one explanation.
-
-    `layers` are the activations that attributions are wanted of besides, by name; `make` makes the
-    inputs' contributions of multipliers, inputs and baselines.
-    """
-
-    plan: Plan
-    constants: Snapshot
-    sweep: Sweep
-    layers: Mapping[str, Value]
-    make: CustomAttribution
-
-    def forward(self, arguments: Sequence[Any]) -> Run:
-        """The forward sweep."""
-        return self.sweep.forward(self.constants, name_inputs(self.plan.graph, arguments))
-
-    def baselines(
-        self, x: Run, references: References, others: tuple[Any, ...], budget: int
-    ) -> Iterator[tuple[Tensors, Run]]:
-        """One after another the baselines, and what the forward sweep kept for each.
-
-        Common baselines are swept many at a time. A single one is swept as a batch of one, and
-        kept for the next explanation if the budget allows.
-        """
-        held = sum(t.nbytes for t in x.values.values()) // len(x.values[self.plan.graph.output])
-        n = x.shapes[self.plan.graph.inputs[0]][0]
-        if not references.common:
-            for k in range(references.count):
-                yield references.baseline(k), self.forward((*references.baseline(k), *others))
-            return
-        if references.count == 1:
-            keep = held <= budget and not torch.is_grad_enabled()
-            run = self.single((*references.tensors, *others), keep)
-            yield from self._apart(x, n, run, references.tensors, others)
-            return
-        chunk = max(1, budget // max(1, held))
-        if chunk == n > 1 and self.plan.by_examples is None:
-            chunk -= 1  # sweeps of two sizes show whether examples can be told apart
-        for start in range(0, references.count, chunk):
-            batch = tuple(t[start : start + chunk] for t in references.tensors)
-            yield from self._apart(x, n, self.forward((*batch, *others)), batch, others)
-
-    def _apart(
-        self, x: Run, n: int, x0: Run, batch: Tensors, others: tuple[Any, ...]
-    ) -> Iterator[tuple[Tensors, Run]]:
-        """The baselines of a batch one by one, each with its part of the sweep x0.
-
-        Where this has no such parts, each baseline is swept again, as often as there are examples.
-        """
-        size = len(batch[0])
-        apart = self.plan.has_examples_first((x, x0), (n, size))
-        for k in range(size):
-            baseline = tuple(t[k : k + 1] for t in batch)
-            if apart:
-                yield baseline, x0 if size == 1 else x0.example(k)
-            else:
-                baseline = repeated(baseline, n)
-                yield baseline, self.forward((*baseline, *others))
-
-    def single(self, arguments: Sequence[Any], keep: bool) -> Run:
-        """The forward sweep of a common baseline: if kept, that of the last one, if it serves."""
-        plan, constants = self.plan, self.constants
-        if not keep:
-            plan.kept = None
-            return self.forward(arguments)
-        tensors = tuple(a for a in arguments if isinstance(a, Tensor))
-        kept = plan.kept
-        if kept is not None and kept.serves(self.sweep, tensors, constants):
-            return kept.run
-        plan.kept = None  # let go of the old one before the new one grows
-        own = tuple(tensor.clone() for tensor in tensors)
-        run = self.sweep.forward(constants, name_inputs(plan.graph, own))
-        run.lasting = True
-        plan.kept = KeptRun(self.sweep, own, constants.versions(), run)
-        return run
-
-    def back(
-        self,
-        context: DifferenceContext,
-        seed: Tensor,
-        values: tuple[Tensors, Tensors],
-        done: Sequence[Run],
-    ) -> Explanation:
-        """Contributions for one target against one baseline, and the error of their sum.
-
-        `values` are the inputs and their baselines; `done` the sweeps that nothing reads hereafter.
-        """
-        graph, x, x0 = self.plan.graph, context.x, context.x0
-        inputs, baseline = values
-        change = x.values[graph.output] - x0.values[graph.output]
-        difference = require_finite(per_example(change * seed))
-        watched = Watched(self.layers, x.shapes, seed)
-
-        def watch(node: Node, m: Multiplier, _: Any) -> None:
-            if node.output in watched:
-                watched[node.output] = m.contribution(context, node.output)
-            if done:
-                context.forget(node)
-
-        runs = (context.x, context.x0)
-        arrived = self.sweep.backward(context, runs, Multiplier(seed), watch, done)
-        m = tuple(
-            arrived[name].along(a - a0) if name in arrived else torch.zeros_like(a)
-            for name, a, a0 in zip(graph.inputs, inputs, baseline, strict=False)
-        )
-        contributions = contributions_of(m, inputs, baseline)
-        delta = sum(map(per_example, contributions)) - difference
-        watched.update(zip(graph.inputs, contributions, strict=False))
-        return Explanation(self.make(m, inputs, baseline), delta, watched.by_name())
-
-
-@dataclass(frozen=True)
-class PassByTiles:
-    """The sweeps of one explanation of large images; `make` as in `Pass`."""
-
-    tiles: TiledPass
-    inputs: Tensors
-    others: tuple[Any, ...]
-    make: CustomAttribution
-
-    def explain(
-        self, references: References, seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]]
-    ) -> tuple[list[Explanation], bool]:
-        """For every target the mean over baselines; whether there are many targets."""
-        filled = self.tiles.fill(self._named(self.inputs))
-        sums: list[Explanation] = []
-        for k in range(references.count):
-            baseline, runs = self._swept(filled, references.baseline(k))
-            found, many = self._against(baseline, runs, seeds_of)
-            sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
-        return [total.over(references.count) for total in sums], many
-
-    def _swept(self, filled: Tensor, baseline: Tensors) -> tuple[Tensors, list[Run]]:
-        """The head's sweeps; and the baseline, repeated where the sweep of one is of no use."""
-        inputs, others = self._named(self.inputs), self._named(baseline)
-        through = self.tiles.through_head
-        runs = [through(filled, inputs), through(self.tiles.fill(others), others)]
-        sizes = [len(self.inputs[0]), len(baseline[0])]
-        if sizes[0] != sizes[1] and not have_examples_first(runs, sizes):
-            return self._swept(filled, repeated(baseline, sizes[0]))
-        return baseline, runs
-
-    def _against(
-        self,
-        baseline: Tensors,
-        runs: Sequence[Run],
-        seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]],
-    ) -> tuple[list[Explanation], bool]:
-        graph = self.tiles.graph
-        y, y0 = (run.values[graph.output] for run in runs)
-        each, many = seeds_of(y)
-        differences = [require_finite(per_example((y - y0) * seed)) for seed in each]
-        arguments = [self._named(self.inputs), self._named(baseline)]
-        found = []
-        for sums, difference in zip(
-            self.tiles.back(runs, arguments, each), differences, strict=True
-        ):
-            m = tuple(
-                sums[name] if name in sums else torch.zeros_like(x)
-                for name, x in zip(graph.inputs, self.inputs, strict=False)
-            )
-            delta = sum(map(per_example, contributions_of(m, self.inputs, baseline))) - difference
-            found.append(Explanation(self.make(m, self.inputs, baseline), delta))
-        return found, many
-
-    def _named(self, inputs: Tensors) -> dict[Value, Tensor]:
-        return name_inputs(self.tiles.graph, (*inputs, *self.others))

@@ -18,9 +18,11 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.modes import explaining
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByGradient
+from relprop.graph.constants import Snapshot
 from relprop.graph.node import Graph, Run
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
@@ -97,6 +99,29 @@ class OneGradient(Tiled, GradientMethod):
                 m = self._gradients(plan, run, tensors, seed, last=seed is each[-1])
                 found.append((m, score))
         return tensors, found, many
+
+    def _of_gradients(self, inputs: Tensors, gradients: Tensors) -> Tensors:
+        """What the method makes of the gradients by the inputs."""
+        return gradients
+
+    def export(self, inputs: Inputs, additional_forward_args: Any = None) -> ExportedProgram:
+        """What `attribute` does with inputs like these, as a program of tensors alone.
+
+        Args, returns and raises: as `LRP.export`.
+        """
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        arguments = for_export(arguments)
+        with explaining():
+            plan, _, output = self._forward(arguments)
+            graph, sweep = plan.graph, plan.sweep
+
+            def explain(constants: Snapshot, given: Tensors, target: Tensor) -> Tensors:
+                run = sweep.forward(constants, name_inputs(graph, with_tensors(arguments, given)))
+                seed, x = seed_of(target, run.values[graph.output]), given[: len(tensors)]
+                return self._of_gradients(x, self._gradients(plan, run, x, seed, last=True))
+
+            given = tuple(a for a in arguments if isinstance(a, Tensor))
+            return exported(plan, explain, given, output)
 
 
 class Gradient(OneGradient):
@@ -202,6 +227,10 @@ class InputXGradient(OneGradient):
         )
         products = []
         for gradients, score in found:
-            R = tuple(x * m for x, m in zip(tensors, gradients, strict=True))
+            R = self._of_gradients(tensors, gradients)
             products.append(Explanation(R, score - sum(map(per_example, R))))
         return results(inputs, products, many, return_convergence_delta)
+
+    def _of_gradients(self, inputs: Tensors, gradients: Tensors) -> Tensors:
+        """The products."""
+        return tuple(x * m for x, m in zip(inputs, gradients, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,11 +17,13 @@ from relprop.attribution.attributor import (
     per_example,
     require_finite,
 )
-from relprop.attribution.explanation import Explanation, Watched, results
+from relprop.attribution.explanation import Explanation, Tensors, Watched, results
+from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.modes import explaining
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
+from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph, Node, Run, Value, is_scalar
 from relprop.graph.outputs import Output
@@ -38,6 +40,7 @@ from relprop.rules.support import choose
 
 #: Bytes of denominators to keep, at most, from one target of an example to the next.
 KEPT = 2**30
+Watch = Callable[[Node, Relevance, Any], None]
 
 
 class LRP(Tiled):
@@ -210,15 +213,45 @@ class LRP(Tiled):
             if node.output in watched:
                 watched[node.output] = R.total(run, context[node.output])
 
-        arrived = sweep.backward(context, [run], Relevance(seed), watch, [run] if last else ())
-        relevance = tuple(
-            arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
-            for name, x in zip(graph.inputs, inputs, strict=False)
-        )
+        done = [run] if last else ()
+        relevance = _relevance(sweep, context, inputs, seed, watch, done)
         self._check(relevance, score)
         delta = score - sum(map(per_example, relevance))
         watched.update(zip(graph.inputs, relevance, strict=False))
         return Explanation(relevance, delta, watched.by_name())
+
+    def export(self, inputs: Inputs, additional_forward_args: Any = None) -> ExportedProgram:
+        """What `attribute` does with inputs like these, as a program of tensors alone.
+
+        Args:
+            inputs, additional_forward_args: examples, as `attribute` takes them. The program holds
+                for other numbers of examples, as far as the model does.
+
+        Returns:
+            The program of `(*inputs, *further tensors, target)`, `target` being int64 of shape
+            (N,), or (N, k) for outputs of k dimensions, which gives relevance in the shape of the
+            inputs. It has the weights as they are now, and checks nothing.
+
+        Raises:
+            InvalidInputError, InvalidTypeError: the inputs cannot be used. CaptureError,
+                UnsupportedOperatorError: the model cannot be explained.
+        """
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        arguments = for_export(arguments)
+        with explaining():
+            plan = self._plan(arguments)
+            constants, graph, sweep = plan.constants(), plan.graph, plan.sweep
+            output = sweep.forward(constants, name_inputs(graph, arguments)).values[graph.output]
+
+            def explain(constants: Snapshot, given: Tensors, target: Tensor) -> Tensors:
+                named = name_inputs(graph, with_tensors(arguments, given))
+                run = sweep.forward(constants, named)
+                context = LrpContext(run, graph.nonnegative, sweep.stand_in)
+                seed = seed_of(target, run.values[graph.output])
+                return _relevance(sweep, context, given[: len(tensors)], seed)
+
+            given = tuple(a for a in arguments if isinstance(a, Tensor))
+            return exported(plan, explain, given, output)
 
     def _of_tiles(self, relevance: tuple[Tensor, ...], score: Tensor) -> Explanation:
         """The same, of relevance that was found by tiles."""
@@ -281,6 +314,23 @@ class LRP(Tiled):
     def _sweep(self, graph: Graph) -> Sweep:
         rules = lrp_rules(graph, self.composite, self.settings)
         return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(graph, rules))
+
+
+def _relevance(
+    sweep: Sweep,
+    context: LrpContext,
+    inputs: Tensors,
+    seed: Tensor,
+    watch: Watch | None = None,
+    done: Collection[Run] = (),
+) -> Tensors:
+    """What reaches each input of `sum(output * seed)`."""
+    run = context.run
+    arrived = sweep.backward(context, [run], Relevance(seed), watch, done)
+    return tuple(
+        arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
+        for name, x in zip(sweep.graph.inputs, inputs, strict=False)
+    )
 
 
 def _ledger(plan: Plan) -> dict[str, Account]:

@@ -20,12 +20,17 @@ T = TypeVar("T")
 DEVICES = ("cpu", "cuda")
 
 
+def is_on(device: str) -> bool:
+    """Whether autocast is on for this kind of device."""
+    return device in DEVICES and torch.is_autocast_enabled(device)
+
+
 def without_autocast(function: Callable[P, T]) -> Callable[P, T]:
     """The function, run without autocast even where the caller has it on."""
 
     @wraps(function)
     def plain(*args: P.args, **kwargs: P.kwargs) -> T:
-        on = [device for device in DEVICES if torch.is_autocast_enabled(device)]
+        on = list(filter(is_on, DEVICES))
         if not on:
             return function(*args, **kwargs)
         with ExitStack() as modes:

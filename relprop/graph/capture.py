@@ -131,7 +131,7 @@ def _read(
         graph, constants = read(program, model, output, store)
     except Aliased:
         # A tensor is overwritten while views of it are alive: let torch take the writes apart.
-        with _silent():
+        with silent():
             program = program.run_decompositions({})
         graph, constants = read(program, model, output, store)
     if simplified:
@@ -156,7 +156,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _export(model: nn.Module, arguments: Sequence[Any], examples: Sequence[Any]) -> ExportedProgram:
     """The program for `examples`, which stand for `arguments`: for as many sizes as can be."""
     example = tuple(a.detach() if isinstance(a, Tensor) else a for a in examples)
-    with _silent(), evaluating(model), torch.no_grad():
+    with silent(), evaluating(model), torch.no_grad():
         try:
             return _export_for(model, example, _any_size)
         except Exception as refused:
@@ -192,7 +192,7 @@ def _this_size(argument: Tensor) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """What torch logs and warns of while it exports is not for our users."""
     logs = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx")]
     levels = [log.level for log in logs]

@@ -20,6 +20,7 @@ from relprop.errors import InvalidTypeError, UnsupportedOperatorError
 from relprop.graph.node import Node
 from relprop.rules.lrp import Composite
 from relprop.rules.lrp.composite import AnyRule
+from relprop.rules.lrp.relevance import LrpContext
 
 #: For modules by their paths, the rules that were set on them.
 Declared = tuple[tuple[str, tuple[AnyRule, ...]], ...]
@@ -75,7 +76,8 @@ class Propagation(relprop.LRP):
             sweep = plan.keeping(watched)
             run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             seed = target_seed(target, run.values[plan.graph.output])
-            found = self._explanation(sweep, run, tensors, seed, watched, last=True)
+            context = LrpContext(run, plan.graph.nonnegative, sweep.stand_in)
+            found = self._explanation(sweep, context, tensors, seed, watched, last=True)
         return found, [tuple(found.layers[value] for value in each) for each in values]
 
     def applied(self, inputs: Tensors, others: tuple[Any, ...]) -> Iterator[str]:

@@ -75,7 +75,7 @@ def _magnitude(node: LinearMap, context: LrpContext, b: Tensor | None) -> Tensor
     x = context[value] if value in context.nonnegative else context[value].abs()
     a = node.affine(context.run, x, MAGNITUDE, None if b is None else b.abs())
     if node.rounds_by_tile(context.run, x, MAGNITUDE):
-        torch.maximum(a, context[node.output].abs(), out=a)  # so it is before it is rounded
+        a.clamp_(min=context[node.output].abs())  # so it is before it is rounded
     return a
 
 
@@ -194,7 +194,7 @@ class AlphaBeta(WeightedRule):
         z = side.forward(None if b is None else own(b))
         if node.rounds_by_tile(context.run, context[node.inputs[0]], own):
             # as z+ = z - z- is, before it is rounded
-            torch.maximum(z, context[node.output], out=z)
+            z.clamp_(min=context[node.output])
         return z
 
     def _adds_up(self, node: LinearMap, R: Relevance) -> bool:
