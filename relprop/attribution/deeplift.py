@@ -19,8 +19,8 @@ from relprop.attribution.attributor import (
 )
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.kept import KeptRun
+from relprop.attribution.layered import Layered
 from relprop.attribution.references import Baselines, References, as_references
-from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByMultiplier
 from relprop.attribution.tiling.passes import TiledPass
 from relprop.graph.constants import Snapshot
@@ -41,7 +41,7 @@ CustomAttribution = Callable[[Tensors, Tensors, Tensors], Tensors]
 MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
 
 
-class DeepLift(Tiled):
+class DeepLift(Layered):
     """Contribution of every input value to the difference that an output makes to a baseline.
 
     Args:

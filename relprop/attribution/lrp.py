@@ -18,7 +18,7 @@ from relprop.attribution.attributor import (
     require_finite,
 )
 from relprop.attribution.explanation import Explanation, Watched, results
-from relprop.attribution.tiled import Tiled
+from relprop.attribution.layered import Layered
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.layers import find_layers
@@ -36,7 +36,7 @@ from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings
 from relprop.rules.support import choose
 
 
-class LRP(Tiled):
+class LRP(Layered):
     """Relevance of every input value for one output, by layer-wise propagation.
 
     Args:
