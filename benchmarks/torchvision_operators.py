@@ -7,6 +7,8 @@ import torch
 
 def define_torchvision_operators() -> None:
     """Stand-ins for its own operators: its classification models call none of them."""
+    if torch.version.cuda is not None:  # its own operators load there
+        return
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
             torch.library.define(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
@@ -20,7 +20,6 @@ from relprop.graph.autocast import without_autocast
 from relprop.graph.capture import Capture, capture, evaluating, find_capture
 from relprop.graph.constants import Snapshot
 from relprop.graph.exclusion import WEIGHTS
-from relprop.graph.layers import all_layers
 from relprop.graph.node import Graph, Node, Run, Value
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.outputs import Output, choose_output
@@ -121,18 +120,6 @@ class Attributor:
         with explaining():
             self._plan(arguments)
         return self
-
-    def layer_shapes(self, inputs: Inputs, additional_forward_args: Any = None) -> dict[str, Size]:
-        """The layers that `attribute` can be asked for, by name, and the shapes of their outputs.
-
-        Takes inputs and arguments as `attribute` does, and raises what it raises. The order is that
-        in which the model computes them.
-        """
-        _, arguments = self._arguments(inputs, additional_forward_args)
-        with torch.no_grad():
-            plan = self._plan(arguments)
-            run = plan.sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
-        return {name: run.shapes[value] for name, value in all_layers(plan.graph).items()}
 
     def sharing(self, plans: list[Plan]) -> Self:
         """Use the plans in a list, made by a method that is set alike, and add new ones to it."""

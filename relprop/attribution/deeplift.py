@@ -20,9 +20,9 @@ from relprop.attribution.difference_passes import (
 )
 from relprop.attribution.explanation import Explanation, Tensors, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
+from relprop.attribution.layered import Layered
 from relprop.attribution.modes import explaining
 from relprop.attribution.references import Baselines, as_references
-from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByMultiplier
 from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
@@ -42,7 +42,7 @@ from relprop.rules.support import choose
 MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
 
 
-class DeepLift(Tiled):
+class DeepLift(Layered):
     """Contribution of every input value to the difference that an output makes to a baseline.
 
     Args:

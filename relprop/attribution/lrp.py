@@ -19,8 +19,8 @@ from relprop.attribution.attributor import (
 )
 from relprop.attribution.explanation import Explanation, Tensors, Watched, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
+from relprop.attribution.layered import Layered
 from relprop.attribution.modes import explaining
-from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.constants import Snapshot
@@ -43,7 +43,7 @@ KEPT = 2**30
 Watch = Callable[[Node, Relevance, Any], None]
 
 
-class LRP(Tiled):
+class LRP(Layered):
     """Relevance of every input value for one output, by layer-wise propagation.
 
     Args:

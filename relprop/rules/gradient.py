@@ -8,6 +8,7 @@ a function has a kink. Deconvnets and guided backpropagation cross ReLUs by a ru
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -84,7 +85,8 @@ class Slope(GradientRule):
 class ClosedSlope(GradientRule):
     """A function that is linear from `low` to `high`, with slope 1 at these bounds as well.
 
-    Such is torch's `clamp`, unlike its `hardtanh`; and the falling side of its `prelu`.
+    Such is torch's `clamp` in most versions, unlike its `hardtanh`; and the falling side of its
+    `prelu`.
     """
 
     def keeps(self, node: Activation) -> tuple[Value, ...]:
@@ -209,11 +211,22 @@ def gradient_rules(graph: Graph, relu: str = "gradient") -> list[GradientRule | 
         if relu != "gradient" and _is_relu(node):
             chosen: GradientRule = relu_rule
             return chosen
-        if node.label in CLAMPS or _falls(node, producers.get(node.inputs[0])):
+        if node.label in CLAMPS and _clamp_is_closed():
+            return ClosedSlope()
+        if _falls(node, producers.get(node.inputs[0])):
             return ClosedSlope()
         return RULES[Activation]
 
     return [rule_of(node) for node in graph.nodes]
+
+
+@cache
+def _clamp_is_closed() -> bool:
+    """Whether the torch that runs gives its `clamp` the slope 1 at the bounds, and not 0."""
+    with torch.inference_mode(False), torch.enable_grad():
+        bound = torch.zeros((), requires_grad=True)
+        (slope,) = torch.autograd.grad(bound.clamp(0, 1), bound)
+    return bool(slope)
 
 
 def _is_relu(node: Activation) -> bool:

@@ -86,7 +86,7 @@ function draw() {
   at("percentile-said").textContent = percentile.toFixed(1);
   at("legend").src = color.legend;
   at("lowest").textContent = color.lowest < 0 ? "against the class" : "none";
-  const shared = at("same").checked && limitOf(allPixels, percentile);
+  const shared = at("same")?.checked && limitOf(allPixels, percentile);
   for (const map of maps) {
     const limit = (map.ofPixels && shared) || limitOf(map.sorted, percentile);
     paint(map, limit, opacity / 100, color);
