@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import types
@@ -220,7 +221,7 @@ def test_every_level_of_the_pyramid_sums_to_what_was_explained(ome: Path) -> Non
     group = zarr.open_group(ome, mode="r")
     levels = [np.asarray(group[str(k)][:], dtype=np.float64) for k in range(4)]
     assert [level.shape for level in levels] == [(3, 75, 62), (3, 38, 31), (3, 19, 16), (3, 10, 8)]
-    for below, above in zip(levels, levels[1:], strict=False):
+    for below, above in itertools.pairwise(levels):
         for y, x in ((0, 0), (5, 4), (above.shape[1] - 1, above.shape[2] - 1)):
             four = below[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
             assert above[:, y, x] == pytest.approx(four.sum((1, 2)), rel=1e-6, abs=1e-12)
