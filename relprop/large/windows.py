@@ -40,7 +40,7 @@ class Normalise:
                 f"{len(pixels)}"
             )
         mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        return (pixels / self.largest - mean) / std
+        return (pixels.float() / self.largest - mean) / std
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,6 @@ class ImageWindows:
         if not torch.isfinite(made).all():
             raise InvalidInputError(f"the image must be finite; it is not in the window {box}")
         return made[None].to(self.device, self.dtype)
-
 
     def _read(self, box: Box) -> NDArray[Any]:
         try:
