@@ -88,7 +88,7 @@ class Engine:
         """The last cut of one of the images, or the mean over it."""
         source, last = image, len(self.chain.stages) - 1
         for k, stage in enumerate(self.chain.stages):
-            pieces = Pieces(self.folder(f"forward-{j}-{k}"), stage.boxes)
+            pieces = Pieces(self._folder(f"forward-{j}-{k}"), stage.boxes)
             body = BodyPass(stage.cut.body, self.rules)
             summed = k == last and self.chain.pooled is not None
             for tile, box in enumerate(stage.boxes):
@@ -115,7 +115,7 @@ class Engine:
         if message is not None and chain.pooled:
             message = self._below_mean(head, runs, message)
         at = POINT if chain.pooled else whole
-        Pieces(self.folder(HEAD), [at]).write(0, self._packed(message))
+        Pieces(self._folder(HEAD), [at]).write(0, self._packed(message))
         self.record.add(ASKED, describe(self.question.target))
         self.record.add(HEAD, explained.as_dict())
         for j in range(len(self.images)):
@@ -127,10 +127,8 @@ class Engine:
         if self.chain.pooled is None:
             return read
         mean = self.chain.pooled.mean
-        averaged = (read / math.prod(lengths(whole))).to(
-            self.device, self.sizes.dtypes[mean.output]
-        )
-        return averaged.reshape(self.sizes.shapes[mean.output])
+        averaged = (read / math.prod(lengths(whole))).reshape(self.sizes.shapes[mean.output])
+        return averaged.to(self.device, self.sizes.dtypes[mean.output])
 
     def _below_mean(self, head: Sweep, runs: Sequence[Run], message: Any) -> Any:
         """The message at every point of the cut, of the one at the mean over it.
@@ -151,15 +149,15 @@ class Engine:
 
     def _arrived_at_last_cut(self) -> Messages:
         if self.chain.pooled:
-            return FromMean(Pieces(self.folder(HEAD), [POINT]), self._unpacking)
+            return FromMean(Pieces(self._folder(HEAD), [POINT]), self._unpacking)
         last = self.chain.stages[-1].cut.body.cut
         whole = tuple((0, n) for n in self.sizes.shapes[last][-2:])
-        return FromPieces(Pieces(self.folder(HEAD), [whole]), self._unpacking)
+        return FromPieces(Pieces(self._folder(HEAD), [whole]), self._unpacking)
 
     def _back(self, k: int, messages: Messages) -> Messages:
         """What arrives at the cut that a stage, not the first, begins with."""
         stage, step = self.chain.stages[k], f"back-{k}"
-        pieces = Pieces(self.folder(step), self._read_by(stage))
+        pieces = Pieces(self._folder(step), self._read_by(stage))
         if step in self.record.done:
             self.meter.skip(stage)
             return FromPieces(pieces, self._unpacking)
@@ -180,7 +178,7 @@ class Engine:
     def _to_image(self, messages: Messages, sink: Sink, layout: Layout) -> list[float]:
         """Send relevance to the image, and write every chunk; the sums of all chunks."""
         stage, boxes = self.chain.stages[0], layout.boxes
-        pieces = Pieces(self.folder("back-0"), self._read_by(stage))
+        pieces = Pieces(self._folder("back-0"), self._read_by(stage))
         if "output" not in self.record.done:
             sink.create()
             self.record.add("output")
@@ -228,15 +226,15 @@ class Engine:
     def _source(self, j: int, k: int) -> Windowed:
         """What a stage, not the first, reads of one of the images."""
         below = self.chain.stages[k - 1]
-        return PieceWindows(Pieces(self.folder(f"forward-{j}-{k - 1}"), below.boxes), self.device)
-
-    def folder(self, name: str) -> Path:
-        """A folder for pieces."""
-        return self.record.folder / name
+        return PieceWindows(Pieces(self._folder(f"forward-{j}-{k - 1}"), below.boxes), self.device)
 
     def _read_by(self, stage: Stage) -> list[Box]:
         """What each tile reads."""
         return [stage.cut.body.wanted(box)[stage.source] for box in stage.boxes]
+
+    def _folder(self, name: str) -> Path:
+        """A folder for pieces."""
+        return self.record.folder / name
 
     def _packed(self, message: Any) -> Packed:
         return NOTHING if message is None else self.rules.method.packed(message)

@@ -88,8 +88,8 @@ def explain_large(
         axes: a letter for each of the image's dimensions, such as `"YXC"`; None for what the file
             says, or to guess.
         level: of the pyramid that an OME-Zarr group, a TIFF or a slide has.
-        memory_budget: bytes, a number or such as `"2GiB"`, beside the model and what is derived of
-            its weights.
+        memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of its
+            weights, and a few chunks of the output.
         chunk: side of the output's chunks, or tiles, in pixels; a multiple of 16.
         resume: continue what was interrupted, if there is something; all else must be as it was.
         watch: told what share is done, from 0 to 1, after every tile.

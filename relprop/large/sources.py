@@ -62,7 +62,7 @@ class ArraySource:
 
     def __init__(self, array: Any, axes: str | None = None, name: str = "the image") -> None:
         self.name, self._array = name, array
-        self.dtype = np.dtype(array.dtype)
+        self.dtype = np.dtype(array.dtype).newbyteorder("=")
         if self.dtype.kind not in "fiub":
             raise InvalidInputError(f"{name}: must hold numbers; got {self.dtype}")
         given = guessed_axes(array.shape, name) if axes is None else axes.upper()
@@ -78,7 +78,7 @@ class ArraySource:
         slices = dict(zip(SPACE, (slice(*interval) for interval in box), strict=True))
         wanted = tuple(slices.get(a, slice(None)) for a in self._axes)
         try:
-            pixels = np.asarray(self._array[wanted])
+            pixels = np.asarray(self._array[wanted], self.dtype)
         except Exception as fault:  # what codecs raise for damaged chunks
             raise InvalidInputError(
                 f"{self.name}: is damaged or cut short at {box} ({type(fault).__name__})"

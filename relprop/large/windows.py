@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from relprop.errors import InvalidInputError, InvalidTypeError
+from relprop.errors import InvalidInputError, InvalidTypeError, RelpropError
 from relprop.graph.intervals import Box, lengths
 from relprop.large.sources import Source
 
@@ -38,7 +40,7 @@ class Normalise:
                 f"{len(pixels)}"
             )
         mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        return (pixels / self.largest - mean) / std
+        return (pixels.float() / self.largest - mean) / std
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ImageWindows:
         Raises:
             InvalidInputError, InvalidTypeError: it cannot be read, or is no input.
         """
-        pixels = torch.from_numpy(self.source.window(box).copy())
+        pixels = torch.from_numpy(self._read(box).copy())
         made = pixels if self.preprocess is None else self.preprocess(pixels)
         if not isinstance(made, Tensor) or not made.is_floating_point():
             got = made.dtype if isinstance(made, Tensor) else type(made).__name__
@@ -71,6 +73,15 @@ class ImageWindows:
         if not torch.isfinite(made).all():
             raise InvalidInputError(f"the image must be finite; it is not in the window {box}")
         return made[None].to(self.device, self.dtype)
+
+    def _read(self, box: Box) -> NDArray[Any]:
+        try:
+            return self.source.window(box)
+        except RelpropError:  # some of which are OSErrors as well
+            raise
+        except OSError as fault:
+            said = fault.strerror or fault
+            raise InvalidInputError(f"{self.source.name}: cannot be read ({said})") from fault
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,23 @@ def test_images_without_channels_have_one() -> None:
     assert np.array_equal(source.window(((1, 3), (2, 4))), [[[6, 7], [10, 11]]])
 
 
+def test_sixteen_bits_of_either_order(net: nn.Module, tmp_path: Path) -> None:
+    values = np.random.default_rng(2).integers(0, 2**16, (3, 40, 40))
+    normalise = Normalise((0.5,), (0.25,), 65535)
+    for order in "<>":
+        explain_large(
+            relprop.Gradient(net),
+            values.astype(f"{order}u2"),
+            tmp_path / f"{ord(order)}.npy",
+            1,
+            preprocess=normalise,
+        )
+    x = torch.from_numpy((values / 65535 - 0.5) / 0.25).float()[None]
+    R = relprop.Gradient(net).attribute(x, target=1)[0].numpy()
+    for order in "<>":
+        assert np.abs(np.load(tmp_path / f"{ord(order)}.npy") - R).max() <= 1e-6 * np.abs(R).max()
+
+
 class Slide:
     """As OpenSlide has it: half of it transparent."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_every_stage_covers_its_cut_once(scene: Image) -> None:
 
 def test_stages_follow_one_another(scene: Image) -> None:
     chain = in_stages(relprop.LRP(network("EfficientNet-Lite")), scene)
-    for stage, following in zip(chain.stages, chain.stages[1:], strict=False):
+    for stage, following in itertools.pairwise(chain.stages):
         assert following.source == stage.cut.body.cut
     last = chain.stages[-1].cut.body.cut
     assert chain.head.inputs == ((chain.pooled.mean.output if chain.pooled else last),)

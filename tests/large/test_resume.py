@@ -126,9 +126,9 @@ def in_a_child(name, calls):
 
 for name in sys.argv[1:]:
     assert in_a_child("undisturbed" + name, 100000) == 0
-    killed, calls = 0, 13
+    killed, calls = 0, 9
     while in_a_child("killed" + name, calls) == -signal.SIGKILL:
-        killed, calls = killed + 1, 13 + (7 * calls) % 23
+        killed, calls = killed + 1, 9 + (7 * calls) % 11
     assert killed > 2
 """
 

@@ -151,9 +151,11 @@ class _Search:
         found = find_pooled(cut, planner.sizes, planner.constants)
         if found is None:
             return None
-        rule = planner.rules[found.mean.output]
-        free = planner.method.crosses(rule) and not planner.method.refuses(found.mean, rule)
-        return found if free and cut.body.cut not in rule.keeps(found.mean) else None
+        rule, value = planner.rules[found.mean.output], found.mean.output
+        if planner.method.refuses(found.mean, rule) or not planner.method.crosses(rule):
+            return None
+        known = value not in planner.sweep.stand_in and cut.body.cut not in rule.keeps(found.mean)
+        return found if known else None
 
     def _extend(
         self, ways: dict[Value, _Way], way: _Way, cuts: list[Cut] | None, names: set[Value]
