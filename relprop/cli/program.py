@@ -15,7 +15,7 @@ import torch
 
 import relprop
 from relprop.cli.batch import batch
-from relprop.cli.choosing import built_in, choose_plan, choose_subject
+from relprop.cli.choosing import built_in, check_model_options, choose_plan, make_subject
 from relprop.cli.endings import Failure, one_sentence
 from relprop.cli.explaining import Plan
 from relprop.cli.options import (
@@ -73,7 +73,8 @@ def explain(
     explained class went, and writes one picture an IMAGE with the maps side by side.
     """
     with one_sentence():
-        subject = choose_subject(context, model, weights, classes, size, mean, std, device)
+        check_model_options(context, model, mean, std)
+        subject = make_subject(model, weights, classes, size, mean, std, device)
         task = Task(subject, choose_plan(subject, **plan), target, top, output)
         _report_failures(task.explain_all(pictures), len(pictures))
 
