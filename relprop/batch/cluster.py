@@ -13,6 +13,13 @@ from typing import Any
 from relprop.errors import MissingPackageError, RelpropError
 
 
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers that it is used
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # it would write of its own doings between our lines
+}
+"""What Ray reads from the environment, unless the user has set it."""
+
+
 class ClusterError(RelpropError, ConnectionError):
     """The machines that were asked for cannot be reached, or are too small."""
 
@@ -87,8 +94,8 @@ class Cluster:
 
 
 def _ray() -> Any:
-    # Ray would report to its makers that it is used.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         importlib.import_module("ray.data")
         return importlib.import_module("ray")
