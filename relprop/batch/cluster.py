@@ -12,7 +12,6 @@ from typing import Any
 
 from relprop.errors import MissingPackageError, RelpropError
 
-
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers that it is used
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # it would write of its own doings between our lines

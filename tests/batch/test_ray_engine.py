@@ -24,6 +24,8 @@ from relprop import LRP
 from relprop.batch import Cluster, Item, LocalEngine, RayEngine, Row, explain_all, open_output
 from relprop.batch import ray_engine as module
 from relprop.batch.cluster import ClusterError
+from relprop.batch.shares import divide
+from relprop.batch.worker import Orders
 from relprop.errors import InvalidInputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:::ray")
@@ -86,8 +88,8 @@ class Deadly:
 def explain(
     source: Deadly, path: Path, watch: Callable[[Any], None] = lambda _: None, **options: Any
 ) -> list[Row]:
-    """By two workers, going on with what is there."""
-    cluster = Cluster(**{"workers": 2, **options})
+    """Going on with what is there, by one worker unless told otherwise."""
+    cluster = Cluster(**{"workers": 1, **options})
     with open_output(path, source, {}, {"batch_size": 2}, resume=True) as output:
         return RayEngine(make(), make, cluster).explain_all(source, output, watch)
 
@@ -115,12 +117,11 @@ def recorded(path: Path) -> list[int]:
     return sorted(row["index"] for line in lines for row in json.loads(line)["rows"])
 
 
-@pytest.mark.parametrize("write", [False, True], ids=["driver writes", "workers write"])
 def test_killed_worker_loses_nothing_and_nothing_counts_twice(
-    undisturbed: dict[str, bytes], tmp_path: Path, write: bool
+    undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     path, marker = tmp_path / "out.zarr", tmp_path / "killed"
-    rows = explain(Deadly(marker, 13), path, workers_write=write)
+    rows = explain(Deadly(marker, 13), path, workers=2, workers_write=True)
     assert marker.exists()
     assert not any(row.error for row in rows)
     assert recorded(path) == list(range(COUNT))
@@ -166,18 +167,30 @@ def test_killed_command_is_continued(
     assert contents(path) == undisturbed
 
 
-def test_item_that_kills_every_worker_is_named(
-    undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_share_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+    """Without Ray's processes: an actor, and a tally that is asked as an actor is."""
+
+    class Handle:
+        def __init__(self) -> None:
+            self.begin, self._tally = self, module.Tally()
+
+        def remote(self, number: int) -> Any:
+            return ray.put(self._tally.begin(number))
+
+    orders = Orders(make, Path.cwd(), 1, 1)
+    actor = module.Actor(ray.cloudpickle.dumps(orders), Handle(), attempts=2)
+    share = next(divide(Deadly(), {}, {SHAPE: 2}, COUNT))
+    row = {"number": [7], "share": [ray.cloudpickle.dumps(share)]}
+    assert [len(list(actor(row))) for _ in range(4)] == [1, 1, 0, 0]
+
+
+def test_items_that_no_worker_came_back_with_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ATTEMPTS", 1)
-    path, marker = tmp_path / "out.zarr", tmp_path / "killed"
-    rows = explain(Deadly(marker, 13), path)
-    failed = [row.index for row in rows if row.error]
-    assert 13 in failed
-    assert rows[13].error.startswith("13: was not explained, as the workers that had it died")
-    assert set(range(COUNT)) - set(failed)
-    explain(Deadly(), path)
-    assert contents(path) == undisturbed
+    monkeypatch.setattr(module.RayEngine, "_given_back", lambda *_: iter(()))
+    rows = explain(Deadly(), tmp_path / "out.zarr")
+    assert len(rows) == COUNT
+    assert rows[3].error.startswith("3: was not explained, as the workers that had it died")
 
 
 def test_what_is_wrong_in_workers_is_said_by_the_command(tmp_path: Path) -> None:
