@@ -60,10 +60,11 @@ class Work:
 
 
 def _epsilon_plus_flat(model: nn.Module) -> Explain:
+    own = own_copy(model)
+    known = canonizers(own)  # which also sees to it that zennit can be imported
     from zennit.composites import EpsilonPlusFlat
 
-    own = own_copy(model)
-    return by_zennit(own, EpsilonPlusFlat(canonizers=canonizers(own)))
+    return by_zennit(own, EpsilonPlusFlat(canonizers=known))
 
 
 LRP_OPTIONS = ("--method", "lrp", "--composite", "epsilon_plus_flat")

