@@ -17,7 +17,7 @@ from relprop.cli.images import Decoder, Preprocessing
 
 PICTURES = 192
 BATCH = 8
-ROUNDS = 3
+ROUNDS = 2
 
 
 def make() -> LocalEngine:

@@ -75,8 +75,8 @@ def markdown(found: list[Measured], costs: Costs, facts: dict[str, str]) -> str:
             "reading, explaining, sums, compressing, waiting for the disk, journal. `over "
             "attribution alone`: how much longer that takes, paired by rounds, median (least to "
             "most).",
-            "- as a command: its whole process, from starting Python and building the network to "
-            "the summary, on this few pictures.",
+            "- as a command: its whole process, once, from starting Python and building the "
+            "network to the summary, on this few pictures.",
             f"- other package: a DataLoader with {READERS} processes, the same decoding, the "
             "package's attribution of the likeliest class, and `numpy.save` a picture, without "
             "compression or waiting for the disk. `times as fast`: relprop batch beside it, paired "

@@ -86,7 +86,7 @@ WORKS = (
         LRP_OPTIONS,
         "zennit EpsilonPlusFlat",
         _epsilon_plus_flat,
-        pictures=24,
+        pictures=16,
         rounds=3,
     ),
     Work(
@@ -98,7 +98,7 @@ WORKS = (
         "captum DeepLift",
         lambda model: by_captum(own_copy(model)),
         {"baselines": "blank"},
-        pictures=24,
+        pictures=16,
         rounds=3,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # it would write of its own doings between our lines
 }
 """What Ray reads from the environment, unless the user has set it."""
+PATIENCE = 10.0
+"""Seconds until an address that does not answer is given up."""
 
 
 class ClusterError(RelpropError, ConnectionError):
@@ -85,11 +88,22 @@ class Cluster:
         if self.address is None:
             options["include_dashboard"] = False
         try:
+            if self.address is not None:
+                _call(self.address)
             ray.init(self.address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError) as fault:
+        except (OSError, RuntimeError, ValueError) as fault:
             place = f"at {self.address}" if self.address else "on this machine"
             said = str(fault).strip().partition("\n")[0]
             raise ClusterError(f"there is no Ray cluster {place} ({said})") from fault
+
+
+def _call(address: str) -> None:
+    """Whether someone answers: Ray itself would go on asking for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal():
+        raise ValueError("an address is HOST:PORT")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE):
+        pass
 
 
 def _ray() -> Any:

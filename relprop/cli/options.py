@@ -170,7 +170,7 @@ BATCH_OPTIONS = [
     click.option(
         "--ray-address",
         envvar="RAY_ADDRESS",
-        help="Ray cluster, HOST:PORT or ray://HOST:PORT.  [default: workers on this machine]",
+        help="HOST:PORT of the Ray cluster that this machine is in.  [default: this machine alone]",
     ),
     click.option(
         "--workers",

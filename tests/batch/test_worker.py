@@ -21,6 +21,7 @@ import zarr
 
 from relprop import LRP
 from relprop.batch import Cluster, LocalEngine, RayEngine, Row, open_output, open_source
+from relprop.batch.cluster import ClusterError
 from relprop.batch.items import Shape
 from relprop.batch.shares import Share, divide
 from relprop.batch.worker import Orders, Worker, faults_said
@@ -153,6 +154,16 @@ def test_faults_are_sent_whatever_they_are() -> None:
     bug = failing(KeyError(lambda: 0))[1]
     assert isinstance(bug, RuntimeError)
     assert "KeyError" in str(pickle.loads(pickle.dumps(bug)))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:first"])
+def test_cluster_that_is_not_there_is_said(address: str) -> None:
+    pytest.importorskip("ray.data")
+    with (
+        pytest.raises(ClusterError, match=f"there is no Ray cluster at {address}"),
+        Cluster(address).joined(),
+    ):
+        pass
 
 
 def test_without_ray_one_sentence_says_so(
