@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.stamp import stamp
@@ -10,7 +11,7 @@ from benchmarks.throughput import results
 from benchmarks.throughput.by_ray import driver_seconds
 from benchmarks.throughput.fleet import Costs
 from benchmarks.throughput.measure import Measured, measure
-from benchmarks.throughput.work import WORKS
+from benchmarks.throughput.work import WORKS, Work
 from relprop.errors import RelpropError
 
 OUTPUT = Path("benchmarks/results/throughput")
@@ -19,22 +20,39 @@ OUTPUT = Path("benchmarks/results/throughput")
 def main() -> None:
     parser = _parser()
     options = parser.parse_args()
-    works = [work for work in WORKS if options.work in work.name]
+    works = _works(options)
     if not works:
         parser.error(f"--work: none of {', '.join(work.name for work in WORKS)} has {options.work}")
-    try:
-        found = [measure(work, lambda words: print(words, flush=True)) for work in works]
-        costs = _costs(found[0])
-    except RelpropError as error:
-        parser.error(str(error))
     facts = {
         "pictures": "crops of the two photographs of the demo, JPEG files of 224 x 224 pixels, in "
         "a temporary folder; VGG16 has random weights",
+        "machine": options.note,
         **stamp(),
     }
-    files = results.write(found, costs, facts, options.output)
-    print(results.markdown(found, costs, facts))
+    found: list[Measured] = []
+    costs: Costs | None = None
+    try:
+        for work in works:
+            found.append(measure(work, lambda words: print(words, flush=True)))
+            costs = costs or _costs(found[0])
+            files = results.write(found, costs, facts, options.output)
+    except RelpropError as error:
+        parser.error(str(error))
+    print(files[0].read_text())
     print("Written: " + ", ".join(map(str, files)))
+
+
+def _works(options: argparse.Namespace) -> list[Work]:
+    """Those that are asked for, at the length that is asked for."""
+    return [
+        replace(
+            work,
+            rounds=options.rounds or work.rounds,
+            pictures=options.pictures or work.pictures,
+        )
+        for work in WORKS
+        if options.work in work.name
+    ]
 
 
 def _costs(first: Measured) -> Costs:
@@ -57,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--work", default="", help="part of a name, in place of all")
+    parser.add_argument("--pictures", type=int, default=0, help="in place of each work's own")
+    parser.add_argument("--rounds", type=int, default=0, help="in place of each work's own")
+    parser.add_argument("--note", default="nothing else at work", help="on what else it did")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FOLDER", help="of results")
     return parser
 

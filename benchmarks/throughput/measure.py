@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from relprop.cli.images import Decoder, Preprocessing
 READERS = 2
 """Threads that read pictures, and processes of a DataLoader."""
 ALONE, BATCH, COMMAND = "attribution alone", "relprop batch", "relprop batch, as a command"
+PROCESSOR = "processor"
+"""Seconds of all threads and processes, which others at work on the machine do not lengthen."""
 CLOCKED: dict[str, tuple[type, str]] = {
     "reading": (Pictures, "read"),
     "relevance to disk": (Store, "write"),
@@ -101,7 +104,9 @@ def measure(work: Work, say: Callable[[str], None]) -> Measured:
                 if name == COMMAND and number:
                     continue  # once: most of it is its start
                 say(f"{work.name}: round {number + 1} of {work.rounds}, {name}")
-                measured.add(name, explain(folder / f"{number}-{turn}"))
+                before = _processor()
+                spent = explain(folder / f"{number}-{turn}")
+                measured.add(name, {**spent, PROCESSOR: _processor() - before})
         measured.written = _size(folder / "first") / work.pictures
     return measured
 
@@ -162,6 +167,12 @@ def _clocked() -> Iterator[dict[str, float]]:
         for part, (owner, name) in CLOCKED.items():
             stack.enter_context(patch.object(owner, name, clocking(part, getattr(owner, name))))
         yield spent
+
+
+def _processor() -> float:
+    """Seconds of processors so far, of all threads here and of processes that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _size(folder: Path) -> int:

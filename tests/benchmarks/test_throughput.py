@@ -17,7 +17,7 @@ import zarr
 
 from benchmarks.throughput import loops, measure, results
 from benchmarks.throughput.fleet import Costs, rate, table
-from benchmarks.throughput.measure import ALONE, BATCH, COMMAND, Measured
+from benchmarks.throughput.measure import ALONE, BATCH, COMMAND, PROCESSOR, Measured
 from benchmarks.throughput.pictures import make_pictures
 from relprop import LRP
 from relprop.batch import LocalEngine
@@ -67,20 +67,24 @@ def measured() -> Measured:
     """Four pictures, three rounds."""
     one = Measured("a network, a method", pictures=4, batch=2, peer="peer")
     for alone, batch in ((2.0, 2.2), (1.0, 1.2), (4.0, 4.2)):
-        one.add(ALONE, {"all": alone})
+        one.add(ALONE, {"all": alone, PROCESSOR: 2.0})
         parts = {"reading": 0.4, "relevance to disk": 0.2, "journal": 0.1}
-        one.add(BATCH, {"all": batch, "attribution": alone, **parts})
+        one.add(BATCH, {"all": batch, "attribution": alone, PROCESSOR: 2.1, **parts})
         one.add(COMMAND, {"all": 8.0})
-        one.add("peer", {"all": 6.0, "attribution": 5.0, "reading": 0.6, "writing": 0.4})
+        loop = {"attribution": 5.0, "reading": 0.6, "writing": 0.4}
+        one.add("peer", {"all": 6.0, PROCESSOR: 8.4, **loop})
     return one
 
 
 def test_overheads_are_paired_by_rounds(tmp_path: Path) -> None:
-    assert results.overhead(measured(), BATCH) == pytest.approx([0.1, 0.2, 0.05])
+    clock, work = results.overheads(measured())
+    assert clock == pytest.approx([0.05, 0.1, 0.2])
+    assert work == pytest.approx([0.05, 0.05, 0.05])
     costs = Costs("a network", 0.5, 0.05, 0.001, 3e4, 6e5)
     files = results.write([measured()], costs, {"Python": "3"}, tmp_path)
     text = files[0].read_text()
-    assert "| 2 | 1.82 | 10.0% (5.0% to 20.0%) | 0.5 | 0.667 (peer) | 2.73 |" in text
+    assert "| 2 | 1.82 | 10.0% (5.0% to 20.0%) | 5.0% (5.0% to 5.0%) | 0.5 |" in text
+    assert "| 0.5 | 0.667 (peer) | 2.73 | 4.00 |" in text
     assert "| 500.0 | 50.0 (9.1%) | 100.00 | 50.00 | 25.00 | 1250.00 | 150.00 | 100.00 |" in text
     assert json.loads(files[1].read_text())["works"][0]["pictures"] == 4
     assert files[2].stat().st_size > 1000
