@@ -14,6 +14,7 @@ COST ?= benchmarks/results/cost
 # What is measured of whole networks.
 COST_PARTS := methods memory many scaling
 FLIPPING ?= benchmarks/results/pixel_flipping
+THROUGHPUT ?= benchmarks/results/throughput
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
 PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(TIMM)
@@ -42,7 +43,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build cuda gpu picture digits flipping peers bench bench-full wheel wheel-test clean
+.PHONY: help demo test lint format docs build cuda gpu picture digits flipping throughput peers bench bench-full wheel wheel-test clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +86,9 @@ digits: $(VENV)/.bench-installed  ## erase what makes a digit what it is; result
 
 flipping: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## erase what methods say matters in photos; results go to FLIPPING; ARGS="--fill mean"
 	$(BIN)/python -m benchmarks.pixel_flipping --output $(FLIPPING) $(ARGS)
+
+throughput: $(VENV)/.demo-installed $(VENV)/.ray-installed $(VENV)/.peers-installed  ## count pictures a second from files to relevance on disk; results go to THROUGHPUT; ARGS="--work VGG16"
+	$(BIN)/python -m benchmarks.throughput --output $(THROUGHPUT) $(ARGS)
 
 peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)

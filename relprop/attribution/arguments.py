@@ -6,7 +6,7 @@ Every mistake is met here, before anything runs, by one sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +25,15 @@ UNITS = {
 SIZE = re.compile(rf"(?P<number>\d+(\.\d+)?)\s*(?P<unit>{'|'.join(UNITS)})", re.IGNORECASE)
 Inputs = Tensor | tuple[Tensor, ...]
 Target = (
-    int | tuple[int, ...] | Tensor | Sequence[int] | Sequence[tuple[int, ...] | list[int]] | None
+    int
+    | tuple[int, ...]
+    | Tensor
+    | Sequence[int]
+    | Sequence[tuple[int, ...] | list[int]]
+    | Callable[[Tensor], Any]
+    | None
 )
+"""Which output; or what says so of the outputs, as `lambda y: y.argmax(1)`."""
 
 
 def check_model(model: object) -> nn.Module | ExportedProgram:
@@ -141,6 +148,7 @@ def seeds(target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
 
     Also whether there are many targets: given as a tensor of shape (N, T), or as a list of N lists.
     """
+    target = target(output) if callable(target) else target
     if isinstance(target, Tensor) and target.dim() == 2:
         target = target.tolist()
     if not (isinstance(target, list) and target and all(isinstance(t, list) for t in target)):
@@ -165,8 +173,10 @@ def one_hot(target: Target, output: Tensor) -> Tensor:
     """A tensor of the output's shape: 1 at each example's target, 0 elsewhere.
 
     Target kinds are captum's: None for outputs with one element an example; an int or a tuple of
-    ints, the same for every example; a tensor or list of N ints; a list of N tuples.
+    ints, the same for every example; a tensor or list of N ints; a list of N tuples. Besides: what
+    makes one of these of the output.
     """
+    target = target(output) if callable(target) else target
     n, rest = output.shape[0], tuple(output.shape[1:])
     seed = torch.zeros_like(output)
     if target is None:

@@ -109,7 +109,8 @@ class DeepLift(Layered):
             target: which output to explain: an int, a tuple for outputs of more dimensions, a
                 tensor or list with one for each example; None where there is only one output. A
                 tensor of shape (N, T), or a list of N lists, has T targets for each example, all
-                explained from one forward sweep.
+                explained from one forward sweep. Or a function of the model's output that gives one
+                of these: `lambda y: y.argmax(1)`.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return the error of the sum, too.
             custom_attribution_func: makes contributions of multipliers, inputs and baselines (three

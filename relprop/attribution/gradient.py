@@ -148,7 +148,8 @@ class Gradient(OneGradient):
             target: which output to explain: an int, a tuple for outputs of more dimensions, a
                 tensor or list with one for each example; None where there is only one output. A
                 tensor of shape (N, T), or a list of N lists, has T targets for each example, all
-                explained from one forward sweep.
+                explained from one forward sweep. Or a function of the model's output that gives one
+                of these: `lambda y: y.argmax(1)`.
             additional_forward_args: further positional arguments of the model, not explained.
             memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
                 its weights, and the inputs; what would take more is made by tiles, with the same

@@ -144,7 +144,8 @@ class LRP(Layered):
             target: which output to explain: an int, a tuple for outputs of more dimensions, a
                 tensor or list with one for each example; None where there is only one output. A
                 tensor of shape (N, T), or a list of N lists, has T targets for each example, all
-                explained from one forward sweep.
+                explained from one forward sweep. Or a function of the model's output that gives one
+                of these: `lambda y: y.argmax(1)`.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return what is missing from the sum, too.
             layers: modules, or their paths, to attribute to as well, from the same pass:

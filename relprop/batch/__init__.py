@@ -6,15 +6,18 @@
 >>> write_summary(rows, Path("out.csv"))
 """
 
+from relprop.batch.cluster import Cluster
 from relprop.batch.engine import Engine, LocalEngine, ModelFailedError
 from relprop.batch.items import Batch, Explained, Item, Row
 from relprop.batch.output import Output, open_output
 from relprop.batch.pipeline import explain_all
+from relprop.batch.ray_engine import RayEngine
 from relprop.batch.sources import Examples, Pictures, Source, open_source
 from relprop.batch.summary import check_summary, write_summary
 
 __all__ = [
     "Batch",
+    "Cluster",
     "Engine",
     "Examples",
     "Explained",
@@ -23,6 +26,7 @@ __all__ = [
     "ModelFailedError",
     "Output",
     "Pictures",
+    "RayEngine",
     "Row",
     "Source",
     "check_summary",

@@ -18,7 +18,7 @@ from relprop.attribution.integrated_gradients import IntegratedGradients
 from relprop.attribution.lrp import LRP
 from relprop.attribution.taylor import Taylor
 from relprop.attribution.tiled import Tiled
-from relprop.batch.items import Batch, Explained, Item, Row
+from relprop.batch.items import Batch, Explained, Item, Row, Shape
 from relprop.errors import InvalidInputError, InvalidTypeError, RelpropError
 from relprop.graph.capture import evaluating
 from relprop.graph.outputs import choose_output
@@ -114,6 +114,7 @@ class LocalEngine:
         self._device = torch.device(device)
         self._fatal = fatal
         self._succeeded = False
+        self._answered: set[Shape] = set()
         model = attributor.model
         self._module = model.module() if isinstance(model, ExportedProgram) else model
 
@@ -154,21 +155,27 @@ class LocalEngine:
         return found
 
     def _attempt(self, batch: Batch) -> Explained:
-        """The batch explained as a whole, by one forward pass of the model and one attribution."""
+        """The batch explained as a whole, by one attribution, whose outputs say what to explain."""
         inputs = batch.inputs.to(self._device)
-        outputs = self._outputs(inputs).cpu()
-        targets = [self._target_of(*pair) for pair in zip(batch.items, outputs, strict=True)]
-        self._attributor.prepare(inputs)  # what a model costs once is not among the seconds
+        self._ask(inputs)
+        predictions: list[int] = []
+        targets: list[int] = []
+
+        def choose(outputs: Tensor) -> list[int]:
+            rows = _scores(outputs, len(inputs)).cpu()
+            predictions[:] = rows.argmax(1).tolist()
+            targets[:] = [self._target_of(*pair) for pair in zip(batch.items, rows, strict=True)]
+            return targets
+
         start = time.perf_counter()
         relevance, delta = self._attributor.attribute(
-            inputs, target=targets, return_convergence_delta=True, **self._arguments
+            inputs, target=choose, return_convergence_delta=True, **self._arguments
         )
         sums = relevance.flatten(1).double().sum(1).tolist()
         shortfalls = (self._sign * delta.double()).tolist()
         written = _as_array(relevance)
         seconds = (time.perf_counter() - start) / len(batch.items)
         shape = tuple(batch.inputs.shape[1:])
-        predictions = outputs.argmax(1).tolist()
         columns = zip(batch.items, predictions, targets, sums, shortfalls, strict=True)
         rows = tuple(
             Row(item.index, item.name, guess, target, total + rest, total, rest, seconds, "", shape)
@@ -176,8 +183,14 @@ class LocalEngine:
         )
         return Explained(rows, written, batch.size)
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        """The model's outputs, shape (N, K)."""
+    def _ask(self, inputs: Tensor) -> None:
+        """Whether the model itself takes inputs of this shape, which is tried once.
+
+        It is read as a graph then, so that what a model costs once is not among the seconds.
+        """
+        shape = tuple(inputs.shape)
+        if shape in self._answered:
+            return
         try:
             with torch.no_grad(), evaluating(self._module):
                 returned = self._module(inputs)
@@ -186,16 +199,21 @@ class LocalEngine:
         except Exception as fault:  # a user's model may raise anything
             said = str(fault).strip().partition("\n")[0]
             raise ModelFailedError(
-                f"the model failed on an input of shape {tuple(inputs.shape)}: "
-                f"{type(fault).__name__}: {said}"
+                f"the model failed on an input of shape {shape}: {type(fault).__name__}: {said}"
             ) from fault
-        outputs: Tensor = choose_output(returned, self._attributor.output)
-        if outputs.dim() != 2 or len(outputs) != len(inputs):
-            raise ModelFailedError(
-                "the model's output must be one score a class, shape (N, classes), not shape "
-                f"{tuple(outputs.shape)}"
-            )
-        return outputs
+        _scores(choose_output(returned, self._attributor.output), len(inputs))
+        self._attributor.prepare(inputs)
+        self._answered.add(shape)
+
+
+def _scores(outputs: Tensor, count: int) -> Tensor:
+    """The model's outputs, shape (N, K), if that is what they are."""
+    if outputs.dim() != 2 or len(outputs) != count:
+        raise ModelFailedError(
+            "the model's output must be one score a class, shape (N, classes), not shape "
+            f"{tuple(outputs.shape)}"
+        )
+    return outputs
 
 
 def _sign(attributor: object) -> int:

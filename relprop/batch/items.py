@@ -74,12 +74,14 @@ class Batch:
 class Explained:
     """A batch that was explained: the rows of all its items; `size` is the batch's.
 
-    `relevance` is that of the items without an error, in their order, shape (K, C, H, W).
+    `relevance` is that of the items without an error, in their order, shape (K, C, H, W); or empty
+    if it is `written` already.
     """
 
     rows: tuple[Row, ...]
     relevance: NDArray[Any]
     size: int = 0
+    written: bool = False
 
     @classmethod
     def failed(cls, item: Item, error: str) -> Explained:

@@ -19,7 +19,7 @@ import relprop
 from relprop.batch.items import Explained, Shape
 from relprop.batch.journal import Journal, Made, Recorded
 from relprop.batch.sources import Source
-from relprop.batch.store import Store
+from relprop.batch.store import Place, Store
 from relprop.errors import InvalidInputError, RelpropError, StorageError
 from relprop.storage.differences import differences
 
@@ -72,16 +72,20 @@ class Output:
         return {index: row.shape for index, row in self.rows.items() if not row.error}
 
     def record(self, explained: Explained) -> None:
-        """Write a batch's relevance, and then its rows into the journal.
+        """Write a batch's relevance, if it is not on disk, and then its rows into the journal.
 
         Raises:
             OSError: one of them cannot be written.
         """
         done = explained.done
-        if done:
+        if done and not explained.written:
             self._store.write([row.index for row in done], explained.relevance)
         self._journal.add(explained.rows, explained.size)
         self.rows.update((row.index, row) for row in explained.rows)
+
+    def place(self) -> Place:
+        """The store, for other processes to write what is recorded here."""
+        return self._store.place()
 
     def finish(self) -> None:
         """Say in the output that every item was tried.

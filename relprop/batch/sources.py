@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from relprop.errors import InvalidInputError, RelpropError
 
 Decode = Callable[[Path], Tensor]
 """Reads a picture as a model's input, shape (C, H, W)."""
+T = TypeVar("T")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
@@ -47,22 +48,35 @@ class Pictures:
     def __init__(self, listed: Sequence[Listed], decode: Decode, shape: Shape | None) -> None:
         self.items = [Item(i, one.name, one.target) for i, one in enumerate(listed)]
         self.shape = shape
-        self._paths = [one.path for one in listed]
+        self._paths = {i: one.path for i, one in enumerate(listed)}
         self._decode = decode
 
     def read(self, item: Item) -> Tensor:
         """The picture as an input of the model."""
         return self._decode(self._paths[item.index])
 
+    def part(self, items: list[Item]) -> Pictures:
+        """These pictures alone."""
+        paths = {item.index: self._paths[item.index] for item in items}
+        return _changed(self, items=items, _paths=paths)
+
 
 class Examples:
     """The examples of an array of shape (N, C, H, W), converted to `dtype`; `name` is the file's.
+
+    Pickled, it is its file, which `reopen` opens, or else the whole array.
 
     Raises:
         InvalidInputError: it holds none, or what is no floating-point number.
     """
 
-    def __init__(self, array: Any, name: str, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        array: Any,
+        name: str,
+        dtype: torch.dtype = torch.float32,
+        reopen: Callable[[Path], Any] | None = None,
+    ) -> None:
         if len(array.shape) < 2 or 0 in array.shape:
             raise InvalidInputError(
                 f"{name}: must have shape (N, C, H, W) with N >= 1; got {tuple(array.shape)}"
@@ -77,6 +91,19 @@ class Examples:
         self._array = array
         self._name = name
         self._dtype = dtype
+        self._reopen = reopen
+
+    def part(self, items: list[Item]) -> Examples:
+        """These examples alone."""
+        return _changed(self, items=items)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None if self._reopen else self._array}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        if self._reopen is not None:
+            self._array = self._reopen(Path(self._name))
 
     def read(self, item: Item) -> Tensor:
         """One example."""
@@ -92,7 +119,7 @@ class Examples:
 
 def open_source(
     paths: Sequence[Path], decode: Decode, shape: Shape | None, dtype: torch.dtype = torch.float32
-) -> Source:
+) -> Pictures | Examples:
     """The data set that paths name: a folder, a table, an array, or picture files.
 
     Args:
@@ -113,14 +140,21 @@ def open_source(
     if not path.exists():
         raise InvalidInputError(f"{path}: there is no such file or folder")
     if path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS):
-        return Examples(_zarr_array(path), str(path), dtype)
+        return Examples(_zarr_array(path), str(path), dtype, _zarr_array)
     if path.is_dir():
         return Pictures(in_folder(path), decode, shape)
     if path.suffix.lower() == ".npy":
-        return Examples(_numpy_array(path), str(path), dtype)
+        return Examples(_numpy_array(path), str(path), dtype, _numpy_array)
     if path.suffix.lower() == ".csv":
         return Pictures(in_table(path), decode, shape)
     return Pictures([Listed(path, printable(path))], decode, shape)
+
+
+def _changed(source: T, **attributes: Any) -> T:
+    """A copy but for some attributes, which opens no file."""
+    copy = object.__new__(type(source))
+    copy.__dict__ = {**source.__dict__, **attributes}
+    return copy
 
 
 def _numpy_array(path: Path) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 import click
 import torch
 
-from relprop.cli.choosing import choose_plan, choose_subject
+from relprop.cli.choosing import check_model_options, is_given
 from relprop.cli.endings import Failure, one_sentence
-from relprop.cli.options import BATCH_OPTIONS, FILE, MODEL_OPTIONS, with_options
+from relprop.cli.options import BATCH_OPTIONS, FILE, MODEL_OPTIONS, OF_RAY, with_options
 
 EXAMPLES = """\b
 Examples:
@@ -18,6 +18,7 @@ Examples:
   relprop batch photos --output photos.zarr --resume
   relprop batch labelled.csv --method deep-lift --baseline blur --output out.zarr
   relprop batch digits.npy --model net.py:build --output digits.zarr --summary digits.parquet
+  relprop batch photos --output photos.zarr --engine ray --ray-address 10.0.0.1:6379
 """
 
 
@@ -45,6 +46,12 @@ def batch(
     memory_budget: str,
     batch_size: int | None,
     readers: int,
+    engine: str,
+    ray_address: str | None,
+    workers: int | None,
+    cpus_per_worker: int,
+    gpus_per_worker: float | None,
+    workers_write: bool,
     **settings: Any,
 ) -> None:
     """Explain a whole data set.
@@ -54,21 +61,29 @@ def batch(
     Zarr group, and a table with a row an item beside it. What cannot be read or explained is named,
     and the rest goes on.
     """
+    check_model_options(context, model, mean, std)
+    _check_engine_options(context, engine)
     with one_sentence():
         # Explaining single pictures takes no package for arrays on disk.
+        from relprop.batch.cluster import Cluster
         from relprop.cli.data_set import DataSetTask
+        from relprop.cli.recipe import Recipe
 
-        subject = choose_subject(context, model, weights, classes, size, mean, std, device)
-        task = DataSetTask(
-            subject,
-            model,
-            choose_plan(subject, methods=(method,), **settings),
-            target=target,
-            whole=whole,
-            batch_size=batch_size,
-            memory_budget=memory_budget,
-            readers=readers,
-        )
+        plan = {"methods": (method,), **settings}
+        recipe = Recipe(
+            model, weights, classes, size, mean, std, device, plan,
+            target, batch_size, memory_budget,
+        )  # fmt: skip
+        gpus = float(device.type != "cpu") if gpus_per_worker is None else gpus_per_worker
+        cluster = Cluster(ray_address, workers, cpus_per_worker, gpus, workers_write)
+        task = DataSetTask(recipe, whole, readers, cluster if engine == "ray" else None)
         failed, items = task.explain(sources, output, summary or output.with_suffix(".csv"), resume)
     if failed:
         raise Failure(f"{failed} of {items} items could not be explained")
+
+
+def _check_engine_options(context: click.Context, engine: str) -> None:
+    """Refuse options that the default engine would ignore."""
+    for name in OF_RAY:
+        if engine != "ray" and is_given(context, name):
+            raise click.UsageError(f"--{name.replace('_', '-')} is for --engine ray")

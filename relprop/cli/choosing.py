@@ -18,8 +18,7 @@ from relprop.cli.options import OF_OWN_MODELS
 from relprop.cli.zoo import BUILT_IN
 
 
-def choose_subject(
-    context: click.Context,
+def make_subject(
     model: str,
     weights: Path | None,
     classes: Path | None,
@@ -31,11 +30,8 @@ def choose_subject(
     """The model that options name, ready to see pictures.
 
     Raises:
-        UsageError, RelpropError: the options do not go together, or there is no such thing.
+        RelpropError: there is no such thing.
     """
-    _require_own_model(context, model)
-    if len(mean) != len(std):
-        raise click.UsageError("--mean and --std need as many numbers as each other")
     if model in BUILT_IN:
         return built_in(model, weights, device)
     loaded = load_model(model, weights, device)
@@ -77,12 +73,23 @@ def choose_plan(
     )
 
 
-def _require_own_model(context: click.Context, model: str) -> None:
-    """Refuse options that a built-in model would ignore."""
+def check_model_options(
+    context: click.Context, model: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    """Refuse options that a built-in model would ignore, or that do not go together.
+
+    Raises:
+        UsageError: there are such options.
+    """
     for name in OF_OWN_MODELS:
-        source = context.get_parameter_source(name)
-        given = source not in (None, ParameterSource.DEFAULT)
-        if given and model in BUILT_IN:
+        if is_given(context, name) and model in BUILT_IN:
             raise click.UsageError(
                 f"--{name} is for models of your own: {model} brings what it needs"
             )
+    if len(mean) != len(std):
+        raise click.UsageError("--mean and --std need as many numbers as each other")
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether the command line has it."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE

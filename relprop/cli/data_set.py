@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.markup import escape
-from torch import Tensor
-from torch.export import ExportedProgram
 
-from relprop import LRP, DeepLift
 from relprop.attribution.arguments import as_bytes, first_parameter
 from relprop.batch import (
+    Examples,
     Explained,
-    Item,
-    LocalEngine,
     ModelFailedError,
     Output,
+    Pictures,
     Row,
-    Source,
     check_summary,
     explain_all,
     open_output,
     open_source,
     write_summary,
 )
+from relprop.batch.cluster import Cluster
 from relprop.batch.output import cannot_write
+from relprop.batch.ray_engine import RayEngine
 from relprop.cli.classes import UnknownClassError
 from relprop.cli.endings import MODEL_LIMITS
-from relprop.cli.explaining import Plan, Subject, make_deep_lift, make_lrp
-from relprop.cli.images import read_picture
-from relprop.cli.loading import Model
+from relprop.cli.images import Decoder
 from relprop.cli.presenting import results_console
 from relprop.cli.progress import RATE_AND_REST, ProgressLine
+from relprop.cli.recipe import BATCH_METHODS, Recipe, Remake, weights_digest
 from relprop.errors import InvalidInputError
 from relprop.storage.provenance import digest_of
 
@@ -44,66 +41,30 @@ FATAL = (ModelFailedError, UnknownClassError, *MODEL_LIMITS)
 """Faults that no other item of one shape would be spared: they end the command."""
 
 
-@dataclass(frozen=True)
-class BatchMethod:
-    """How to make a method, which of the plan's settings it heeds, and what `attribute` takes."""
-
-    make: Callable[[Subject, Plan], LRP | DeepLift]
-    settings: tuple[str, ...]
-    arguments: Callable[[Plan], Mapping[str, Any]]
-
-
-BATCH_METHODS = {
-    "lrp": BatchMethod(make_lrp, ("composite", "bias", "unsupported"), lambda plan: {}),
-    "deep-lift": BatchMethod(
-        make_deep_lift,
-        ("rule", "max_pool", "unsupported"),
-        lambda plan: {"baselines": plan.baseline},
-    ),
-}
-
-
 class DataSetTask:
     """Explain a data set with one method of a plan.
 
     Args:
-        subject: the model and what it expects.
-        model: what the user calls the model.
-        plan: the method, and how.
-        target: the class to explain where an item has none of its own: "auto" for the likeliest,
-            a number, or a name.
+        recipe: the model, the method, and how.
         whole: whether pictures keep their size.
-        batch_size: how many items go together; None for as many as fit `memory_budget`.
-        memory_budget: bytes, as "2GiB".
         readers: how many threads read pictures.
+        cluster: where workers explain them; None for this process.
     """
 
     def __init__(
-        self,
-        subject: Subject,
-        model: str,
-        plan: Plan,
-        *,
-        target: str,
-        whole: bool,
-        batch_size: int | None,
-        memory_budget: str,
-        readers: int,
+        self, recipe: Recipe, whole: bool, readers: int, cluster: Cluster | None = None
     ) -> None:
-        as_bytes(memory_budget)
-        expected = subject.preprocessing
-        self._preprocessing = replace(expected, size=None) if whole else expected
-        self._subject = subject
-        self._model = model
-        self._method = BATCH_METHODS[plan.methods[0]]
-        self._attributor = self._method.make(subject, plan)
-        self._plan = plan
-        self._target = target
-        self._batch_size = batch_size
-        self._memory_budget = memory_budget
+        as_bytes(recipe.memory_budget)
+        self._recipe = recipe
+        self._subject = recipe.subject()
+        self._plan = recipe.planned(self._subject)
         self._readers = readers
-        parameter = first_parameter(subject.model)
+        self._cluster = cluster
+        expected = self._subject.preprocessing
+        self._preprocessing = replace(expected, size=None) if whole else expected
+        parameter = first_parameter(self._subject.model)
         self._dtype = torch.float32 if parameter is None else parameter.dtype
+        self._weights = weights_digest(self._subject.model)
         self._progress = ProgressLine(RATE_AND_REST)
 
     def explain(
@@ -118,8 +79,10 @@ class DataSetTask:
         _check_places(paths, output, summary, resume)
         size, channels = self._preprocessing.size, len(self._preprocessing.mean)
         shape = None if size is None else (channels, size, size)
-        source = open_source(paths, self._decode, shape, self._dtype)
-        batching = {"batch_size": self._batch_size, "memory_budget": self._memory_budget}
+        decode = Decoder(self._preprocessing, self._dtype)
+        source = open_source(paths, decode, shape, self._dtype)
+        recipe = self._recipe
+        batching = {"batch_size": recipe.batch_size, "memory_budget": recipe.memory_budget}
         with open_output(output, source, self._made(paths), batching, resume) as opened:
             before = len(opened.explained)
             start = time.perf_counter()
@@ -140,17 +103,10 @@ class DataSetTask:
         console.print("[dim]wrote[/dim] {} [dim]and[/dim] {}".format(*places), soft_wrap=True)
         return failed, len(rows)
 
-    def _explain_all(self, source: Source, output: Output) -> list[Row]:
+    def _explain_all(self, source: Pictures | Examples, output: Output) -> list[Row]:
         done = len(output.explained)
-        engine = LocalEngine(
-            self._attributor,
-            self._method.arguments(self._plan),
-            target_of=self._target_of,
-            device=self._subject.device,
-            fatal=FATAL if source.shape is not None and not done else (),
-            batch_size=self._batch_size,
-            memory_budget=self._memory_budget,
-        )
+        fatal = FATAL if source.shape is not None and not done else ()
+        engine = self._recipe.engine(self._subject, self._plan, fatal)
 
         def watch(found: Explained) -> None:
             nonlocal done
@@ -161,38 +117,29 @@ class DataSetTask:
             self._progress.at(done, found.rows[-1].item)
 
         with self._progress.shown(len(source.items), done):
-            return explain_all(source, engine, output, watch, self._readers)
-
-    def _decode(self, path: Path) -> Tensor:
-        crop = self._preprocessing.crop(read_picture(path))
-        return self._preprocessing.tensor(crop)[0].to(self._dtype)
-
-    def _target_of(self, item: Item, outputs: Tensor) -> int:
-        wanted = item.target or self._target
-        if wanted == "auto":
-            return int(outputs.argmax())
-        try:
-            return self._subject.classes.find(wanted, len(outputs))
-        except UnknownClassError as fault:
-            if item.target is None:
-                raise
-            raise InvalidInputError(str(fault)) from fault
+            if self._cluster is None:
+                return explain_all(source, engine, output, watch, self._readers)
+            remake = Remake(self._recipe, self._weights)
+            return RayEngine(engine, remake, self._cluster, self._readers).explain_all(
+                source, output, watch
+            )
 
     def _made(self, paths: Sequence[Path]) -> dict[str, Any]:
         """What the output's attributes say about how it was made."""
         plan, expected = self._plan, self._preprocessing
-        options = {name: getattr(plan, name) for name in self._method.settings}
-        if "baselines" in self._method.arguments(plan):
+        method = BATCH_METHODS[plan.methods[0]]
+        options = {name: getattr(plan, name) for name in method.settings}
+        if "baselines" in method.arguments(plan):
             options["baseline"] = (
                 plan.baseline
                 if isinstance(plan.baseline, str)
                 else f"picture {digest_of({'inputs': plan.baseline})}"
             )
         return {
-            "model": self._model,
-            "weights_sha256": digest_of(_weights(self._subject.model)),
+            "model": self._recipe.model,
+            "weights_sha256": self._weights,
             "method": plan.methods[0],
-            "options": {**options, "target": self._target},
+            "options": {**options, "target": self._recipe.target},
             "preprocessing": {
                 "size": expected.size,
                 "mean": list(expected.mean),
@@ -201,10 +148,6 @@ class DataSetTask:
             "source": [str(path.resolve()) for path in paths],
             "device": str(self._subject.device),
         }
-
-
-def _weights(model: Model) -> Mapping[str, Tensor]:
-    return model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
 
 
 def _check_places(paths: Sequence[Path], output: Path, summary: Path, resume: bool) -> None:

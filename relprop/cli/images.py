@@ -112,3 +112,20 @@ class Preprocessing:
     def _normalised(self, values: Tensor) -> Tensor:
         mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
         return (values - mean) / std
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Reads pictures as inputs of a model, shape (C, H, W)."""
+
+    preprocessing: Preprocessing
+    dtype: torch.dtype
+
+    def __call__(self, path: Path) -> Tensor:
+        """The picture in a file.
+
+        Raises:
+            PictureError: it cannot be used.
+        """
+        crop = self.preprocessing.crop(read_picture(path))
+        return self.preprocessing.tensor(crop)[0].to(self.dtype)

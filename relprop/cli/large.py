@@ -8,7 +8,7 @@ from typing import Any
 import click
 import torch
 
-from relprop.cli.choosing import choose_subject
+from relprop.cli.choosing import check_model_options, make_subject
 from relprop.cli.endings import one_sentence
 from relprop.cli.options import FILE, LARGE_MODEL_OPTIONS, LARGE_OPTIONS, with_options
 
@@ -52,5 +52,6 @@ def large(
         # Explaining pictures takes no package for large images.
         from relprop.cli.scene import SceneTask
 
-        subject = choose_subject(context, model, weights, classes, None, mean, std, device)
+        check_model_options(context, model, mean, std)
+        subject = make_subject(model, weights, classes, None, mean, std, device)
         SceneTask(subject, method, target, baseline, settings).explain(image, output, resume)

@@ -182,6 +182,33 @@ BATCH_OPTIONS = [
     ),
     _shown("--readers", 2, "How many threads read pictures.", type=click.IntRange(1)),
     DEVICE_OPTION,
+    _shown(
+        "--engine",
+        "local",
+        "In this process, or by workers on one machine or many.",
+        type=click.Choice(["local", "ray"]),
+    ),
+    click.option(
+        "--ray-address",
+        envvar="RAY_ADDRESS",
+        help="HOST:PORT of the Ray cluster that this machine is in.  [default: this machine alone]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        help="Processes that hold the model.  [default: as many as fit]",
+    ),
+    _shown("--cpus-per-worker", 1, "Cores and threads of each.", type=click.IntRange(1)),
+    click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(0),
+        help="GPUs of each.  [default: 1 if --device is one, else 0]",
+    ),
+    click.option(
+        "--workers-write",
+        is_flag=True,
+        help="Workers write relevance themselves: for outputs that all machines share.",
+    ),
 ]
 LARGE_MODEL_OPTIONS = [option for option in MODEL_OPTIONS if option is not _SIZE]
 LARGE_OPTIONS = [
@@ -209,6 +236,8 @@ LARGE_OPTIONS = [
     _shown("--level", 0, "Of an image's pyramid; 0 is the largest.", type=click.IntRange(0)),
     DEVICE_OPTION,
 ]
+OF_RAY = ("ray_address", "workers", "cpus_per_worker", "gpus_per_worker", "workers_write")
+"""Options that only make sense with `--engine ray`."""
 
 
 def with_options(*groups: Sequence[Decorator]) -> Callable[[Command], Command]:

@@ -15,7 +15,7 @@ import torch
 
 import relprop
 from relprop.cli.batch import batch
-from relprop.cli.choosing import built_in, choose_plan, choose_subject
+from relprop.cli.choosing import built_in, check_model_options, choose_plan, make_subject
 from relprop.cli.endings import Failure, one_sentence
 from relprop.cli.explaining import Plan
 from relprop.cli.large import large
@@ -77,7 +77,8 @@ def explain(
     also a page that works without a network, whose maps can be read pixel by pixel.
     """
     with one_sentence():
-        subject = choose_subject(context, model, weights, classes, size, mean, std, device)
+        check_model_options(context, model, mean, std)
+        subject = make_subject(model, weights, classes, size, mean, std, device)
         chosen = choose_plan(subject, html=html, **plan)
         task = Task(subject, model, chosen, target=target, top=top, output=output, html=html)
         _report_failures(task.explain_all(pictures), len(pictures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from torch import Tensor
 
@@ -31,3 +32,8 @@ class InMemory:
         if not tensor.numel():
             raise KeyError("tag 274")
         return tensor
+
+    def part(self, items: list[Item]) -> InMemory:
+        some = copy(self)
+        some.items = items
+        return some
