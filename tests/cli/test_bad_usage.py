@@ -278,8 +278,8 @@ def test_missing_package_of_the_command_line(tmp_path: Path) -> None:
 def test_operator_without_a_rule(
     run: Run, assert_refused: Check, small: list[object], picture: Path, network: Path
 ) -> None:
-    network.write_text(network.read_text().replace("ReLU()", "RReLU(0.1, 0.1)"))
-    assert_refused(run(picture, *small), "rrelu", "is not supported", exit_code=1)
+    network.write_text(network.read_text().replace("ReLU()", "Hardshrink(0.01)"))
+    assert_refused(run(picture, *small), "hardshrink", "is not supported", exit_code=1)
     result = run(picture, *small, "--unsupported", "gradient")
     assert result.exit_code == 0, result.output
 

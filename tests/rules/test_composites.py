@@ -127,6 +127,7 @@ def test_every_kind_has_rules_that_fit_it() -> None:
         "average_pool": rules.Epsilon(),
         "add": rules.Proportional(stabilizer=1.0),
         "mul": rules.Halves(),
+        "matmul": rules.HalvesOfSums(),
         "activation": rules.Pass(),
     }
     assert list(fitting) == list(KINDS)
