@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
+from relprop.attribution.cuda_graphs import Recordings
 from relprop.attribution.kept import KeptRun
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.graph.aten import NO_BATCH
@@ -89,6 +90,7 @@ class Attributor:
         #: Whether graphs are simplified: only then is a batch norm part of the layer beside it.
         self.simplified = True
         self._plans: list[Plan] = []
+        self._recordings = Recordings()
 
     def prepare(self, inputs: Inputs, additional_forward_args: Any = None) -> Self:
         """Capture the model for inputs like these now, rather than at the first explanation.

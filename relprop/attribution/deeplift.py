@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,21 +10,21 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, seeds
-from relprop.attribution.attributor import (
-    Plan,
-    name_inputs,
-    per_example,
-    require_finite,
+from relprop.attribution.attributor import name_inputs, require_finite
+from relprop.attribution.cuda_graphs import Sweeps, require_cuda
+from relprop.attribution.differences import (
+    CustomAttribution,
+    Pass,
+    PassByTiles,
+    contributions_of,
 )
-from relprop.attribution.explanation import Explanation, Tensors, Watched, results
-from relprop.attribution.kept import KeptRun
+from relprop.attribution.explanation import Explanation, Sent, Tensors, results
 from relprop.attribution.references import Baselines, References, as_references
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByMultiplier
-from relprop.attribution.tiling.passes import TiledPass
-from relprop.graph.constants import Snapshot
+from relprop.errors import InvalidInputError
 from relprop.graph.layers import find_layers
-from relprop.graph.node import Graph, Node, Run, Value
+from relprop.graph.node import Graph, Run
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.rules.deeplift.choice import (
@@ -34,10 +33,9 @@ from relprop.rules.deeplift.choice import (
     check_rule,
     difference_rules,
 )
-from relprop.rules.deeplift.multiplier import DifferenceContext, Multiplier
+from relprop.rules.deeplift.multiplier import DifferenceContext
 from relprop.rules.support import choose
 
-CustomAttribution = Callable[[Tensors, Tensors, Tensors], Tensors]
 MEMORY_BUDGET = 2**30  # bytes, for activations of common baselines that are held at once
 
 
@@ -95,6 +93,7 @@ class DeepLift(Tiled):
         custom_attribution_func: CustomAttribution | None = None,
         layers: Sequence[str | nn.Module] | None = None,
         memory_budget: int | str | None = None,
+        cuda_graph: bool = False,
     ) -> Any:
         """The contributions of `inputs` to `f(inputs) - f(baselines)` at `target`.
 
@@ -121,6 +120,9 @@ class DeepLift(Tiled):
                 Images (not sequences) whose explanation against a single baseline would take more
                 than the budget that is given, beside the model, what is derived of its weights, and
                 the inputs, are explained by tiles, with the same result (`tiling` says by which).
+            cuda_graph: on a GPU, record all kernels of the explanation once for inputs and a
+                baseline of these shapes and so many targets, and start them together from then on.
+                It pays for small batches; a recording holds the memory of an explanation.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -135,13 +137,15 @@ class DeepLift(Tiled):
                 without a rule.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
+        if cuda_graph:
+            require_cuda(tensors)
         others = arguments[len(tensors) :]
         make = custom_attribution_func or contributions_of
         budget = MEMORY_BUDGET if memory_budget is None else as_bytes(memory_budget)
         with torch.no_grad():
             references = as_references(baselines, tensors, others)
             held = 1 + len(references.baseline(0)[0]) / len(tensors[0])
-            tiles = self._tiles(arguments, memory_budget, target, layers, held)
+            tiles = self._tiles(arguments, memory_budget, target, layers, held, cuda_graph)
             if tiles is not None:
                 by_tiles = PassByTiles(tiles, tensors, others, make)
                 made, many = by_tiles.explain(references, lambda y: self._seeds(target, y))
@@ -149,6 +153,10 @@ class DeepLift(Tiled):
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)
+            if cuda_graph:
+                sent, many = self._replayed(pass_, tensors, arguments, references, target)
+                found = [_checked(one) for one in sent]
+                return results(inputs, found, many, return_convergence_delta, layers is not None)
             x = pass_.forward(arguments)
             each, many = self._seeds(target, x.values[plan.graph.output])
             sums: list[Explanation] = []
@@ -163,6 +171,44 @@ class DeepLift(Tiled):
             means = [total.over(references.count) for total in sums]
         return results(inputs, means, many, return_convergence_delta, layers is not None)
 
+    def _replayed(
+        self,
+        pass_: Pass,
+        inputs: Tensors,
+        arguments: Sequence[Any],
+        references: References,
+        target: Target,
+    ) -> tuple[list[Sent], bool]:
+        """The explanations by a recording; whether there are many targets."""
+        if references.count != 1:
+            raise InvalidInputError(
+                f"cuda_graph takes one baseline for each input, got {references.count}: "
+                "leave it out"
+            )
+        names, count = pass_.plan.graph.inputs, len(inputs)
+
+        def forward(tensors: Tensors) -> Run:
+            return pass_.sweep.forward(pass_.constants, dict(zip(names, tensors, strict=True)))
+
+        def explain(tensors: Tensors, each: Sequence[Tensor]) -> list[Sent]:
+            given, baseline = tensors[: len(names)], tensors[len(names) :]
+            x, x0 = forward(given), forward((*baseline, *given[count:]))
+            context, values = DifferenceContext(x, x0, pass_.plan.makers), (given[:count], baseline)
+            return [
+                pass_.sent_back(context, seed, values, [x, x0] if seed is each[-1] else [])
+                for seed in each
+            ]
+
+        sweeps = Sweeps(
+            (pass_.sweep, pass_.make, *pass_.layers),
+            pass_.constants,
+            lambda tensors: forward(tensors[: len(names)]).values[pass_.plan.graph.output],
+            explain,
+        )
+        named = name_inputs(pass_.plan.graph, arguments)
+        tensors = (*named.values(), *references.baseline(0))
+        return self._recordings.explain(sweeps, tensors, lambda y: self._seeds(target, y))
+
     def _seeds(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
         """For every target what to send back, and whether there are many."""
         each, many = seeds(target, output)
@@ -176,9 +222,10 @@ class DeepLift(Tiled):
         return Sweep(graph, difference_rules(graph, self.rule, self.max_pool))
 
 
-def contributions_of(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> Tensors:
-    """`m * (x - x0)` for each input."""
-    return tuple(m * (x - x0) for m, x, x0 in zip(multipliers, inputs, baselines, strict=True))
+def _checked(sent: Sent) -> Explanation:
+    """The explanation, unless there is no number to explain."""
+    require_finite(sent.score)
+    return sent.explanation
 
 
 def hypothetical(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> Tensors:
@@ -191,149 +238,3 @@ def hypothetical(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> T
     return tuple(
         m - (m * x0).sum(1, keepdim=True) for m, x0 in zip(multipliers, baselines, strict=True)
     )
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The sweeps of one explanation.
-
-    `layers` are the activations that attributions are wanted of besides, by name; `make` makes the
-    inputs' contributions of multipliers, inputs and baselines.
-    """
-
-    plan: Plan
-    constants: Snapshot
-    sweep: Sweep
-    layers: Mapping[str, Value]
-    make: CustomAttribution
-
-    def forward(self, arguments: Sequence[Any]) -> Run:
-        """The forward sweep."""
-        return self.sweep.forward(self.constants, name_inputs(self.plan.graph, arguments))
-
-    def baselines(
-        self, x: Run, references: References, others: tuple[Any, ...], budget: int
-    ) -> Iterator[tuple[Tensors, Run]]:
-        """One after another the baselines, and what the forward sweep kept for each.
-
-        Common baselines are swept many at a time. A single one is swept as a batch of one, and
-        kept for the next explanation if the budget allows.
-        """
-        held = sum(t.nbytes for t in x.values.values()) // len(x.values[self.plan.graph.output])
-        chunk = max(1, budget // max(1, held)) if references.common else 1
-        if references.common and references.count == 1:
-            yield references.tensors, self.single((*references.tensors, *others), held <= budget)
-            return
-        for start in range(0, references.count, chunk):
-            if not references.common:
-                baseline = tuple(t[:, start] for t in references.tensors)
-                yield baseline, self.forward((*baseline, *others))
-                continue
-            batch = tuple(t[start : start + chunk] for t in references.tensors)
-            run, size = self.forward((*batch, *others)), len(batch[0])
-            for k in range(size):
-                yield tuple(t[k : k + 1] for t in batch), run if size == 1 else run.example(k)
-
-    def single(self, arguments: Sequence[Any], keep: bool) -> Run:
-        """The forward sweep of a common baseline: that of the last explanation, if it serves."""
-        plan, constants = self.plan, self.constants
-        tensors = tuple(a for a in arguments if isinstance(a, Tensor))
-        kept = plan.kept
-        if kept is not None and kept.serves(self.sweep, tensors, constants):
-            return kept.run
-        plan.kept = None  # let go of the old one before the new one grows
-        if not keep:
-            return self.forward(arguments)
-        own = tuple(tensor.clone() for tensor in tensors)
-        run = self.sweep.forward(constants, name_inputs(plan.graph, own))
-        run.lasting = True
-        plan.kept = KeptRun(self.sweep, own, constants.versions(), run)
-        return run
-
-    def back(
-        self,
-        context: DifferenceContext,
-        seed: Tensor,
-        values: tuple[Tensors, Tensors],
-        done: Sequence[Run],
-    ) -> Explanation:
-        """Contributions for one target against one baseline, and the error of their sum.
-
-        `values` are the inputs and their baselines; `done` the sweeps that nothing reads hereafter.
-        """
-        graph, x, x0 = self.plan.graph, context.x, context.x0
-        inputs, baseline = values
-        change = x.values[graph.output] - x0.values[graph.output]
-        difference = require_finite(per_example(change * seed))
-        watched = Watched(self.layers, x.shapes, seed)
-
-        def watch(node: Node, m: Multiplier, _: Any) -> None:
-            if node.output in watched:
-                watched[node.output] = m.contribution(context, node.output)
-            if done:
-                context.forget(node)
-
-        runs = (context.x, context.x0)
-        arrived = self.sweep.backward(context, runs, Multiplier(seed), watch, done)
-        m = tuple(
-            arrived[name].along(a - a0) if name in arrived else torch.zeros_like(a)
-            for name, a, a0 in zip(graph.inputs, inputs, baseline, strict=False)
-        )
-        contributions = contributions_of(m, inputs, baseline)
-        delta = sum(map(per_example, contributions)) - difference
-        watched.update(zip(graph.inputs, contributions, strict=False))
-        return Explanation(self.make(m, inputs, baseline), delta, watched.by_name())
-
-
-@dataclass(frozen=True)
-class PassByTiles:
-    """The sweeps of one explanation of large images; `make` as in `Pass`."""
-
-    tiles: TiledPass
-    inputs: Tensors
-    others: tuple[Any, ...]
-    make: CustomAttribution
-
-    def explain(
-        self, references: References, seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]]
-    ) -> tuple[list[Explanation], bool]:
-        """For every target the mean over baselines; whether there are many targets."""
-        filled = self.tiles.fill(self._named(self.inputs))
-        sums: list[Explanation] = []
-        for k in range(references.count):
-            baseline = references.baseline(k)
-            runs = [
-                self.tiles.through_head(filled, self._named(self.inputs)),
-                self.tiles.through_head(
-                    self.tiles.fill(self._named(baseline)), self._named(baseline)
-                ),
-            ]
-            found, many = self._against(baseline, runs, seeds_of)
-            sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
-        return [total.over(references.count) for total in sums], many
-
-    def _against(
-        self,
-        baseline: Tensors,
-        runs: Sequence[Run],
-        seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]],
-    ) -> tuple[list[Explanation], bool]:
-        graph = self.tiles.graph
-        y, y0 = (run.values[graph.output] for run in runs)
-        each, many = seeds_of(y)
-        differences = [require_finite(per_example((y - y0) * seed)) for seed in each]
-        arguments = [self._named(self.inputs), self._named(baseline)]
-        found = []
-        for sums, difference in zip(
-            self.tiles.back(runs, arguments, each), differences, strict=True
-        ):
-            m = tuple(
-                sums[name] if name in sums else torch.zeros_like(x)
-                for name, x in zip(graph.inputs, self.inputs, strict=False)
-            )
-            delta = sum(map(per_example, contributions_of(m, self.inputs, baseline))) - difference
-            found.append(Explanation(self.make(m, self.inputs, baseline), delta))
-        return found, many
-
-    def _named(self, inputs: Tensors) -> dict[Value, Tensor]:
-        return name_inputs(self.tiles.graph, (*inputs, *self.others))

@@ -17,7 +17,8 @@ from relprop.attribution.attributor import (
     per_example,
     require_finite,
 )
-from relprop.attribution.explanation import Explanation, Watched, results
+from relprop.attribution.cuda_graphs import Sweeps, require_cuda
+from relprop.attribution.explanation import Explanation, Sent, Tensors, Watched, results
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
@@ -125,6 +126,7 @@ class LRP(Tiled):
         return_convergence_delta: bool = False,
         layers: Sequence[str | nn.Module] | None = None,
         memory_budget: int | str | None = None,
+        cuda_graph: bool = False,
     ) -> Any:
         """The relevance of `inputs` for the model's output at `target`.
 
@@ -143,6 +145,9 @@ class LRP(Tiled):
             memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
                 its weights, and the inputs; what would take more is made by tiles, with the same
                 result (`tiling` says by which). None: as much as it takes.
+            cuda_graph: on a GPU, record all kernels of the explanation once for inputs of this
+                shape and so many targets, and start them together from then on. It pays for small
+                batches; a recording holds the memory of an explanation.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -157,14 +162,20 @@ class LRP(Tiled):
                 without a rule. NumericalError: relevance overflowed.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
+        if cuda_graph:
+            require_cuda(tensors)
         with torch.no_grad():
-            tiles = self._tiles(arguments, memory_budget, target, layers)
+            tiles = self._tiles(arguments, memory_budget, target, layers, cuda_graph=cuda_graph)
             if tiles is not None:
                 sums, many = self._by_tiles(tiles, tensors, arguments, target)
                 made = [self._of_tiles(R, score) for R, score in sums]
                 return results(inputs, made, many, return_convergence_delta)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
+            if cuda_graph:
+                sent, many = self._replayed(plan, tensors, arguments, target, named)
+                found = [self._checked(one) for one in sent]
+                return results(inputs, found, many, return_convergence_delta, layers is not None)
             sweep = plan.keeping(named.values())
             run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             each, many = seeds(target, run.values[plan.graph.output])
@@ -173,6 +184,38 @@ class LRP(Tiled):
                 for seed in each
             ]
         return results(inputs, found, many, return_convergence_delta, layers is not None)
+
+    def _replayed(
+        self,
+        plan: Plan,
+        inputs: tuple[Tensor, ...],
+        arguments: Sequence[Any],
+        target: Target,
+        layers: Mapping[str, Value],
+    ) -> tuple[list[Sent], bool]:
+        """The explanations by a recording; whether there are many targets."""
+        graph, constants, sweep = plan.graph, plan.constants(), plan.keeping(layers.values())
+
+        def forward(tensors: Tensors) -> Run:
+            return sweep.forward(constants, dict(zip(graph.inputs, tensors, strict=True)))
+
+        def explain(tensors: Tensors, each: Sequence[Tensor]) -> list[Sent]:
+            run, own = forward(tensors), tensors[: len(inputs)]
+            return [
+                self._sent_back(sweep, run, own, seed, layers, last=seed is each[-1])
+                for seed in each
+            ]
+
+        sweeps = Sweeps(
+            (sweep, *layers), constants, lambda t: forward(t).values[graph.output], explain
+        )
+        tensors = tuple(name_inputs(graph, arguments).values())
+        return self._recordings.explain(sweeps, tensors, lambda y: seeds(target, y))
+
+    def _checked(self, sent: Sent) -> Explanation:
+        """The explanation, if its numbers are worth something."""
+        self._check(sent.explanation.inputs, require_finite(sent.score))
+        return sent.explanation
 
     def _explanation(
         self,
@@ -184,8 +227,23 @@ class LRP(Tiled):
         last: bool,
     ) -> Explanation:
         """Relevance for one target, and score minus sum."""
+        found, score = self._sent_back(sweep, run, inputs, seed, layers, last)
+        require_finite(score)
+        self._check(found.inputs, score)
+        return found
+
+    def _sent_back(
+        self,
+        sweep: Sweep,
+        run: Run,
+        inputs: tuple[Tensor, ...],
+        seed: Tensor,
+        layers: Mapping[str, Value],
+        last: bool,
+    ) -> Sent:
+        """The same, unchecked: the CPU waits for nothing."""
         graph = sweep.graph
-        score = require_finite(per_example(run.values[graph.output] * seed))
+        score = per_example(run.values[graph.output] * seed)
         context = LrpContext(run, graph.nonnegative, sweep.stand_in)
         watched = Watched(layers, run.shapes, seed)
 
@@ -198,10 +256,9 @@ class LRP(Tiled):
             arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
             for name, x in zip(graph.inputs, inputs, strict=False)
         )
-        self._check(relevance, score)
         delta = score - sum(map(per_example, relevance))
         watched.update(zip(graph.inputs, relevance, strict=False))
-        return Explanation(relevance, delta, watched.by_name())
+        return Sent(Explanation(relevance, delta, watched.by_name()), score)
 
     def _of_tiles(self, relevance: tuple[Tensor, ...], score: Tensor) -> Explanation:
         """The same, of relevance that was found by tiles."""

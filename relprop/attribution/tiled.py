@@ -58,6 +58,7 @@ class Tiled(Attributor):
         target: Target,
         layers: object = None,
         sweeps: float = 1.0,
+        cuda_graph: bool = False,
     ) -> TiledPass | None:
         """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
         if memory_budget is None or _space(arguments) < self.LEAST_SPACE:
@@ -67,9 +68,10 @@ class Tiled(Attributor):
         tiling, cut = planner.plan(budget)
         if cut is None:
             return None
-        if layers is not None:
+        refused = {"layers must be None": layers is not None, "leave out cuda_graph": cuda_graph}
+        for wanted in (sentence for sentence, given in refused.items() if given):
             raise InvalidInputError(
-                "layers must be None where an explanation is made by tiles; give a memory_budget "
+                f"{wanted} where an explanation is made by tiles; give a memory_budget "
                 f"of at least {in_units(tiling.untiled)} for it as a whole"
             )
         return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)

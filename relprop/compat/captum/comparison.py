@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import relprop
 from relprop.attribution.attributor import Plan, name_inputs, per_example, require_finite
-from relprop.attribution.deeplift import MEMORY_BUDGET, Pass, contributions_of
+from relprop.attribution.deeplift import MEMORY_BUDGET
+from relprop.attribution.differences import Pass, contributions_of
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.references import Baseline, References, as_references
 from relprop.compat.captum.layers import Place, unwrapped
