@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import settings
 
 from benchmarks.torchvision_operators import define_torchvision_operators
 
 define_torchvision_operators()
-settings.register_profile("relprop", deadline=None)  # machines are slow when they are busy
-settings.load_profile("relprop")
+try:
+    from hypothesis import settings
+except ImportError:  # the tests in tests/gpu can do without
+    pass
+else:
+    settings.register_profile("relprop", deadline=None)  # machines are slow when they are busy
+    settings.load_profile("relprop")
 
 
 @pytest.fixture(autouse=True)

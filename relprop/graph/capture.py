@@ -24,6 +24,7 @@ from relprop.errors import CaptureError
 from relprop.graph.constants import Constants, Store
 from relprop.graph.node import Graph
 from relprop.graph.outputs import Output
+from relprop.graph.precision import readable_precision
 from relprop.graph.reading import Aliased, read
 from relprop.graph.simplify import describe, simplify
 
@@ -129,7 +130,7 @@ def _read(
         graph, constants = read(program, model, output, store)
     except Aliased:
         # A tensor is overwritten while views of it are alive: let torch take the writes apart.
-        with _silent():
+        with _silent(), readable_precision():
             program = program.run_decompositions({})
         graph, constants = read(program, model, output, store)
     if simplified:
@@ -154,7 +155,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _export(model: nn.Module, arguments: Sequence[Any], examples: Sequence[Any]) -> ExportedProgram:
     """The program for `examples`, which stand for `arguments`: for as many sizes as can be."""
     example = tuple(a.detach() if isinstance(a, Tensor) else a for a in examples)
-    with _silent(), evaluating(model), torch.no_grad():
+    with _silent(), evaluating(model), readable_precision(), torch.no_grad():
         try:
             return _export_for(model, example, _any_size)
         except Exception as refused:
