@@ -149,8 +149,9 @@ def peers() -> Sequence[Any]:
 def measure(case: Case, device: torch.device, seconds: float) -> list[Entry]:
     """All that take part, in as many rounds as fit into the seconds, but for one."""
     clock, precision = Clock(device), PRECISIONS[case.precision]
-    model = architectures.build(case.network).to(device)
-    pictures = torch.rand(case.batch, 3, case.pixels, case.pixels, device=device) * 4 - 2
+    with torch.device(device):
+        model = architectures.build(case.network)
+        pictures = torch.rand(case.batch, 3, case.pixels, case.pixels) * 4 - 2
     architectures.settle_batch_norm(model, pictures[:8])
     order = FORMATS[case.order]
     model, x = model.to(precision.dtype, memory_format=order), pictures.to(precision.dtype)

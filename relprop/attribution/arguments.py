@@ -65,6 +65,7 @@ def as_inputs(inputs: object, model: nn.Module | ExportedProgram) -> tuple[Tenso
         raise InvalidInputError("inputs must be a tensor or a tuple of tensors; got an empty tuple")
     for position, tensor in enumerate(given):
         _check_tensor(tensor, "inputs" if len(given) == 1 else f"inputs[{position}]", model)
+    _require_no_autocast(given[0].device)
     tensors: tuple[Tensor, ...] = tuple(tensor.detach() for tensor in given)
     sizes = {tensor.shape[0] for tensor in tensors}
     if len(sizes) > 1:
@@ -99,6 +100,16 @@ def _check_tensor(tensor: object, name: str, model: nn.Module | ExportedProgram)
     if not torch.isfinite(tensor).all():
         bad = (~torch.isfinite(tensor)).sum().item()
         raise InvalidInputError(f"{name} must be finite; {bad} of its values are NaN or infinite")
+
+
+def _require_no_autocast(device: torch.device) -> None:
+    known = torch.amp.is_autocast_available(device.type)
+    if known and torch.is_autocast_enabled(device.type):
+        dtype = torch.get_autocast_dtype(device.type)
+        raise InvalidInputError(
+            "an explanation is made in the model's own dtype, and torch.autocast must be off; got "
+            f"autocast to {dtype}: leave it, or explain model.to({dtype})"
+        )
 
 
 def first_parameter(model: nn.Module | ExportedProgram) -> Tensor | None:

@@ -190,8 +190,6 @@ def _switches() -> Hashable:
         backends.cudnn.benchmark,
         backends.cudnn.deterministic,
         torch.are_deterministic_algorithms_enabled(),
-        torch.is_autocast_enabled("cuda"),
-        torch.get_autocast_dtype("cuda"),
     )
 
 

@@ -189,6 +189,15 @@ def test_an_output_that_is_no_number_is_named() -> None:
         relprop.LRP(Infinite()).attribute(torch.ones(1, 2), target=0)
 
 
+def test_autocast_is_met_before_anything_is_cast() -> None:
+    sentence = r"torch.autocast must be off; got autocast to torch.bfloat16: leave it, or explain"
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(relprop.InvalidInputError, match=sentence),
+    ):
+        lrp()()
+
+
 def test_relevance_that_overflows_is_an_error_and_not_a_map() -> None:
     layers = [nn.Linear(2, 2, bias=False) for _ in range(20)]
     for layer in layers:  # 1 = 1000 - 999: each layer makes differences 1999 times as large

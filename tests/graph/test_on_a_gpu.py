@@ -79,6 +79,14 @@ def test_max_pools_of_lrp_never_wait_for_the_host(
     assert asked.with_host == []
 
 
+@pytest.mark.parametrize("max_pool", ["shared", "proportional"])
+def test_windows_that_overlap_are_not_added_in_whatever_order(
+    max_pool: str, model: nn.Module, x: Tensor
+) -> None:
+    asked, _ = asked_of_lrp(relprop.LRP(model, "epsilon", max_pool=max_pool), x)
+    assert asked.operators.isdisjoint({"aten::index_add_", "aten::scatter_add_"})
+
+
 @pytest.mark.parametrize("rule", ["rescale", "reveal_cancel", "genomics"])
 @pytest.mark.parametrize("max_pool", ["winner", "shapley"])
 def test_deeplift_asks_a_gpu_for_nothing_that_is_for_cpus(
