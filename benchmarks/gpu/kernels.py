@@ -110,8 +110,8 @@ def markdown(found: Sequence[Usage], facts: dict[str, str]) -> str:
     lines = ["# What the CUDA kernels take", "", *(f"- {k}: {v}" for k, v in facts.items()), ""]
     lines += [
         f"By `ptxas -v`, for {len(found)} kernels: registers of a thread, shared memory of a "
-        "block, stack and spilled registers of a thread in bytes. A row is over all activation functions "
-        "and pack sizes of one kernel and type.",
+        "block, stack and spilled registers of a thread in bytes. A row is over all activation "
+        "functions and pack sizes of one kernel and type.",
         "",
         f"Registers are spilled in: {', '.join(spilling) or 'none'}.",
         f"A stack is used in: {', '.join(stacking) or 'none'}.",

@@ -142,7 +142,7 @@ class DeepLift(Tiled):
         others = arguments[len(tensors) :]
         make = custom_attribution_func or contributions_of
         budget = MEMORY_BUDGET if memory_budget is None else as_bytes(memory_budget)
-        with torch.no_grad():
+        with torch.no_grad(), self._saying_what_fits(inputs, target, additional_forward_args):
             references = as_references(baselines, tensors, others)
             held = 1 + len(references.baseline(0)[0]) / len(tensors[0])
             tiles = self._tiles(arguments, memory_budget, target, layers, held, cuda_graph)

@@ -164,7 +164,7 @@ class LRP(Tiled):
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         if cuda_graph:
             require_cuda(tensors)
-        with torch.no_grad():
+        with torch.no_grad(), self._saying_what_fits(inputs, target, additional_forward_args):
             tiles = self._tiles(arguments, memory_budget, target, layers, cuda_graph=cuda_graph)
             if tiles is not None:
                 sums, many = self._by_tiles(tiles, tensors, arguments, target)

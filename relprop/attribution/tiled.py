@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -14,9 +16,12 @@ from relprop.attribution.tiling.methods import Method
 from relprop.attribution.tiling.passes import TiledPass
 from relprop.attribution.tiling.planner import Planner
 from relprop.attribution.tiling.tiling import Tiling, in_units
-from relprop.errors import InvalidInputError
+from relprop.errors import InvalidInputError, OutOfMemoryError
 from relprop.graph.constants import Snapshot
 from relprop.graph.sizes import find_sizes
+
+SPARE = 0.9
+"""The share of a GPU's free memory that an explanation is advised to take."""
 
 
 class Tiled(Attributor):
@@ -76,6 +81,33 @@ class Tiled(Attributor):
             )
         return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)
 
+    @contextmanager
+    def _saying_what_fits(self, inputs: Inputs, target: Target, more: Any) -> Iterator[None]:
+        """Where the GPU runs out of memory, say what would fit; takes what `tiling` does."""
+        device = (inputs[0] if isinstance(inputs, tuple) else inputs).device
+        taken = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        try:
+            yield
+            return
+        except torch.OutOfMemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the activations
+        fitting = self._what_fits(inputs, target, more, free_memory(device, taken))
+        raise OutOfMemoryError(f"the GPU ran out of memory: {fitting}")
+
+    def _what_fits(self, inputs: Inputs, target: Target, more: Any, free: int) -> str:
+        budget = max(1, int(SPARE * free))
+        try:
+            tiling = self.tiling(inputs, budget, target, more)
+        except InvalidInputError as refused:
+            return str(refused)
+        takes = f"an explanation takes about {in_units(tiling.untiled)}"
+        if not tiling.boxes:
+            return f"{takes}, and {in_units(free)} are free; give a memory_budget of less than that"
+        return (
+            f"{takes}, and {in_units(free)} are free; memory_budget='{in_units(budget)}' makes it "
+            f"by {len(tiling.boxes)} tiles"
+        )
+
     def _planner(
         self, arguments: Sequence[Any], targets: int, sweeps: float
     ) -> tuple[Planner, Snapshot]:
@@ -103,6 +135,12 @@ class Tiled(Attributor):
             for one in tiles.back([run], [named], each)
         ]
         return list(zip(found, scores, strict=True)), many
+
+
+def free_memory(device: torch.device, taken: int) -> int:
+    """Bytes of a GPU that nobody has, or torch beyond those that were `taken` before."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - taken
 
 
 def _space(arguments: Sequence[Any]) -> int:
