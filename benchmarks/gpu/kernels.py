@@ -34,7 +34,7 @@ REASONS = {
     "signed_reveal_cancel_kernel": LONG,
     "share_windows_kernel": "the taps of a short window are sorted on the thread's stack",
 }
-"""Why a kernel takes memory of its own."""
+"""Why a kernel takes a stack."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def build() -> str:
 
 
 def main() -> None:
-    """Write the table; fail where a register is spilled without a stated reason."""
+    """Write the table; fail where a register is spilled."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/gpu"))
     parser.add_argument("--log", type=Path, help="Of a build with -Xptxas=-v, in place of one now.")
@@ -156,7 +156,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     (given.output / PAGE).write_text(markdown(found, facts), encoding="utf-8")
     print(f"{len(found)} kernels; written: {given.output / PAGE}")
-    spilling = {one.kernel for one in found if one.spilled} - set(REASONS)
+    spilling = {one.kernel for one in found if one.spilled}
     if spilling:
         raise SystemExit(f"registers are spilled in {', '.join(sorted(spilling))}")
 
