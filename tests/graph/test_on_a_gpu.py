@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 import relprop
 from relprop.attribution.difference_passes import Pass, contributions_of
+from relprop.attribution.relevance_passes import sent_back
 from relprop.ops import backends
 from relprop.rules.deeplift.multiplier import DifferenceContext
 from relprop.rules.lrp import COMPOSITES
+from relprop.rules.lrp.relevance import LrpContext
 
 CPU_ALONE = {
     f"relprop::{name}"
@@ -54,7 +56,8 @@ def asked_of_lrp(lrp: relprop.LRP, x: Tensor) -> tuple[Asked, Tensor]:
     with torch.no_grad(), Asked() as asked:
         run = plan.sweep.forward(OffCpu(plan.constants()), {plan.graph.inputs[0]: x})
         seed = torch.zeros_like(run.values[plan.graph.output])
-        found, _ = lrp._sent_back(plan.sweep, run, (x,), seed, {}, last=True)
+        context = LrpContext(run, plan.graph.nonnegative, plan.sweep.stand_in)
+        found, _ = sent_back(plan.sweep, context, (x,), seed, {}, last=True)
     return asked, found.inputs[0]
 
 
