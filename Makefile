@@ -15,6 +15,7 @@ COST ?= benchmarks/results/cost
 COST_PARTS := methods memory many scaling
 FLIPPING ?= benchmarks/results/pixel_flipping
 THROUGHPUT ?= benchmarks/results/throughput
+GPU ?= benchmarks/results/gpu
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
 PEERS ?= torchvision==0.28.0 captum==0.9.0 zennit==0.5.1 tqdm foolbox==3.3.4 $(TIMM)
@@ -43,7 +44,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build cuda gpu picture digits flipping throughput peers bench bench-full wheel wheel-test clean
+.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput peers bench bench-full wheel wheel-test clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,8 +76,12 @@ cuda: $(TORCH_DONE)  ## build with the CUDA kernels, which takes nvcc but no GPU
 	@touch $(BUILD_DONE)
 	$(BIN)/python -c "import relprop; print(relprop.backends())"
 
-gpu: cuda $(VENV)/.test-installed $(VENV)/.peers-installed  ## build with the CUDA kernels, and run on a GPU the tests that need one
-	$(BIN)/python -m pytest -m gpu $(ARGS)
+cuda-report: $(TORCH_DONE)  ## build the CUDA kernels, and write what registers and memory each takes to GPU
+	$(BIN)/python -m benchmarks.gpu.kernels --output $(GPU)
+
+# OFFLINE=1 installs nothing: PYTHON has torch, numpy, setuptools, pybind11, ninja and pytest already.
+gpu: $(if $(OFFLINE),,$(VENV)/.test-installed $(VENV)/.peers-installed)  ## all that takes a GPU, in ten minutes; results go to GPU; OFFLINE=1 takes PYTHON as it is
+	$(if $(OFFLINE),$(PYTHON),$(BIN)/python) -m benchmarks.gpu --output $(GPU) $(ARGS)
 
 picture: $(VENV)/.demo-installed  ## make the picture of the README anew
 	$(BIN)/python docs/picture.py docs/demo.png

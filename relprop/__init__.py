@@ -17,6 +17,7 @@ from relprop.errors import (
     InvalidInputError,
     InvalidTypeError,
     NumericalError,
+    OutOfMemoryError,
     RelpropError,
     UnsupportedOperatorError,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidTypeError",
     "NumericalError",
+    "OutOfMemoryError",
     "RelpropError",
     "Report",
     "SmoothGrad",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 
 class RelpropError(Exception):
     """Base of every error that relprop raises on purpose."""
@@ -29,6 +31,10 @@ class UnsupportedOperatorError(RelpropError, NotImplementedError):
 
 class CaptureError(RelpropError, RuntimeError):
     """The model could not be turned into a graph, or the graph does not compute what it does."""
+
+
+class OutOfMemoryError(RelpropError, torch.OutOfMemoryError):
+    """The GPU has too little memory for the explanation."""
 
 
 class MissingPackageError(RelpropError, ImportError):

@@ -186,8 +186,9 @@ def one_hot(target: Target, output: Tensor) -> Tensor:
                 f"{tuple(output.shape)}"
             )
         return torch.ones_like(output)
-    for example, index in enumerate(_indices(target, n)):
-        seed[example][_checked(index, rest, output)] = 1
+    places = [(k, *_checked(i, rest, output)) for k, i in enumerate(_indices(target, n))]
+    # One write for the batch: on a GPU every write is a kernel of its own.
+    seed[torch.tensor(places, device=seed.device).unbind(1)] = 1
     return seed
 
 

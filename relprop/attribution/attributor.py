@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, as_inputs, check_choice, check_model
+from relprop.attribution.cuda_graphs import Recordings
 from relprop.attribution.kept import KeptRun
 from relprop.attribution.modes import explaining
 from relprop.attribution.references import have_examples_first
@@ -106,6 +107,7 @@ class Attributor:
         #: Whether graphs are simplified: only then is a batch norm part of the layer beside it.
         self.simplified = True
         self._plans: list[Plan] = []
+        self._recordings = Recordings()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the plans, which belong to this model: a copy makes its own."""

@@ -9,20 +9,19 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, seeds
-from relprop.attribution.attributor import (
-    Plan,
-)
+from relprop.attribution.attributor import Plan, name_inputs, require_finite
+from relprop.attribution.cuda_graphs import Sweeps, require_cuda
 from relprop.attribution.difference_passes import (
     CustomAttribution,
     Pass,
     PassByTiles,
     contributions_of,
 )
-from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.explanation import Explanation, Sent, Tensors, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.layered import Layered
 from relprop.attribution.modes import explaining
-from relprop.attribution.references import Baselines, as_references
+from relprop.attribution.references import Baselines, References, as_references
 from relprop.attribution.tiling.methods import ByMultiplier
 from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
@@ -97,6 +96,7 @@ class DeepLift(Layered):
         layers: Sequence[str | nn.Module] | None = None,
         memory_budget: int | str | None = None,
         create_graph: bool = False,
+        cuda_graph: bool = False,
     ) -> Any:
         """The contributions of `inputs` to `f(inputs) - f(baselines)` at `target`.
 
@@ -127,6 +127,9 @@ class DeepLift(Layered):
             create_graph: whether the contributions can themselves be differentiated, by `inputs`,
                 `baselines` and the model's weights, as for a loss that they are part of; needs the
                 memory of all activations.
+            cuda_graph: on a GPU, record all kernels of the explanation once for inputs and a
+                baseline of these shapes and so many targets, and start them together from then on.
+                It pays for small batches; a recording holds the memory of an explanation.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -141,13 +144,18 @@ class DeepLift(Layered):
                 without a rule.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
+        if cuda_graph:
+            require_cuda(tensors, create_graph)
         others = arguments[len(tensors) :]
         make = custom_attribution_func or contributions_of
         budget = MEMORY_BUDGET if memory_budget is None else as_bytes(memory_budget)
-        with explaining(create_graph):
+        with (
+            explaining(create_graph),
+            self._saying_what_fits(inputs, target, additional_forward_args),
+        ):
             references = as_references(baselines, tensors, others)
             held = 1 + len(references.baseline(0)[0]) / len(tensors[0])
-            tiles = self._tiles(arguments, memory_budget, target, layers, held)
+            tiles = self._tiles(arguments, memory_budget, target, layers, held, cuda_graph)
             if tiles is not None:
                 by_tiles = PassByTiles(tiles, tensors, others, make)
                 made, many = by_tiles.explain(references, lambda y: self.seeds_of(target, y))
@@ -155,6 +163,10 @@ class DeepLift(Layered):
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)
+            if cuda_graph:
+                sent, many = self._replayed(pass_, tensors, arguments, references, target)
+                found = [_checked(one) for one in sent]
+                return results(inputs, found, many, return_convergence_delta, layers is not None)
             x = pass_.forward(arguments)
             each, many = self.seeds_of(target, x.values[plan.graph.output])
             sums: list[Explanation] = []
@@ -168,6 +180,42 @@ class DeepLift(Layered):
                 sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
             means = [total.over(references.count) for total in sums]
         return results(inputs, means, many, return_convergence_delta, layers is not None)
+
+    def _replayed(
+        self,
+        pass_: Pass,
+        inputs: Tensors,
+        arguments: Sequence[Any],
+        references: References,
+        target: Target,
+    ) -> tuple[list[Sent], bool]:
+        """The explanations by a recording; whether there are many targets."""
+        if references.count != 1:
+            raise InvalidInputError(
+                f"cuda_graph takes one baseline for each input, got {references.count}: "
+                "leave it out"
+            )
+        names, count = pass_.plan.graph.inputs, len(inputs)
+
+        def explain(tensors: Tensors, each: Sequence[Tensor]) -> list[Sent]:
+            given, others = tensors[:count], tensors[count : len(names)]
+            x = pass_.forward((*given, *others))
+            baseline, x0 = pass_.against(x, given, tensors[len(names) :], others)
+            context, values = DifferenceContext(x, x0, pass_.plan.makers), (given, baseline)
+            return [
+                pass_.sent_back(context, seed, values, [x, x0] if seed is each[-1] else [])
+                for seed in each
+            ]
+
+        sweeps = Sweeps(
+            (pass_.sweep, pass_.make, *pass_.layers),
+            pass_.constants,
+            lambda tensors: pass_.forward(tensors[: len(names)]).values[pass_.plan.graph.output],
+            explain,
+        )
+        named = name_inputs(pass_.plan.graph, arguments)
+        tensors = (*named.values(), *references.baseline(0))
+        return self._recordings.explain(sweeps, tensors, lambda y: self.seeds_of(target, y))
 
     def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
         """For every target what to send back, and whether there are many."""
@@ -225,6 +273,12 @@ class DeepLift(Layered):
 
     def _sweep(self, graph: Graph) -> Sweep:
         return Sweep(graph, difference_rules(graph, self.rule, self.max_pool))
+
+
+def _checked(sent: Sent) -> Explanation:
+    """The explanation, unless there is no number to explain."""
+    require_finite(sent.score)
+    return sent.explanation
 
 
 def hypothetical(multipliers: Tensors, inputs: Tensors, baselines: Tensors) -> Tensors:

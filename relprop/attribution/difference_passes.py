@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from relprop.attribution.attributor import Plan, name_inputs, per_example, require_finite
-from relprop.attribution.explanation import Explanation, Tensors, Watched
+from relprop.attribution.explanation import Explanation, Sent, Tensors, Watched
 from relprop.attribution.kept import KeptRun
 from relprop.attribution.references import References, have_examples_first, repeated
 from relprop.attribution.tiling.passes import TiledPass
@@ -90,6 +90,18 @@ class Pass:
                 baseline = repeated(baseline, n)
                 yield baseline, self.forward((*baseline, *others))
 
+    def against(
+        self, x: Run, inputs: Tensors, baseline: Tensors, others: tuple[Any, ...]
+    ) -> tuple[Tensors, Run]:
+        """One baseline, repeated where a sweep of one example is of no use; and its sweep."""
+        sizes = len(inputs[0]), len(baseline[0])
+        if sizes[0] == sizes[1] or self.plan.by_examples is not False:
+            x0 = self.forward((*baseline, *others))
+            if sizes[0] == sizes[1] or self.plan.has_examples_first((x, x0), sizes):
+                return baseline, x0
+        baseline = repeated(baseline, sizes[0])
+        return baseline, self.forward((*baseline, *others))
+
     def single(self, arguments: Sequence[Any], keep: bool) -> Run:
         """The forward sweep of a common baseline: if kept, that of the last one, if it serves."""
         plan, constants = self.plan, self.constants
@@ -118,10 +130,22 @@ class Pass:
 
         `values` are the inputs and their baselines; `done` the sweeps that nothing reads hereafter.
         """
+        found, difference = self.sent_back(context, seed, values, done)
+        require_finite(difference)
+        return found
+
+    def sent_back(
+        self,
+        context: DifferenceContext,
+        seed: Tensor,
+        values: tuple[Tensors, Tensors],
+        done: Sequence[Run],
+    ) -> Sent:
+        """The same, unchecked: the CPU waits for nothing."""
         graph, x, x0 = self.plan.graph, context.x, context.x0
         inputs, baseline = values
         change = x.values[graph.output] - x0.values[graph.output]
-        difference = require_finite(per_example(change * seed))
+        difference = per_example(change * seed)
         watched = Watched(self.layers, x.shapes, seed)
 
         def watch(node: Node, m: Multiplier, _: Any) -> None:
@@ -134,7 +158,8 @@ class Pass:
         contributions = contributions_of(m, inputs, baseline)
         delta = sum(map(per_example, contributions)) - difference
         watched.update(zip(graph.inputs, contributions, strict=False))
-        return Explanation(self.make(m, inputs, baseline), delta, watched.by_name())
+        found = Explanation(self.make(m, inputs, baseline), delta, watched.by_name())
+        return Sent(found, difference)
 
     def multipliers(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Size, Tensor
@@ -41,6 +41,23 @@ class Explanation:
             self.delta / count,
             {name: a / count for name, a in self.layers.items()},
         )
+
+
+class Sent(NamedTuple):
+    """An explanation at whose numbers nobody has looked yet, and the score that it explains.
+
+    To look at them, the CPU has to wait for the GPU.
+    """
+
+    explanation: Explanation
+    score: Tensor
+
+    def copied(self) -> Sent:
+        """The same in memory of its own."""
+        found = self.explanation
+        layers = {name: t.clone() for name, t in found.layers.items()}
+        copies = Explanation(tuple(t.clone() for t in found.inputs), found.delta.clone(), layers)
+        return Sent(copies, self.score.clone())
 
 
 class Watched(dict[Value, Tensor]):

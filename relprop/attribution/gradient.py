@@ -87,7 +87,10 @@ class OneGradient(Tiled, GradientMethod):
     ) -> tuple[Tensors, list[tuple[Tensors, Tensor]], bool]:
         """The inputs; for every target gradients and score; whether there are many targets."""
         tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
-        with explaining(create_graph):
+        with (
+            explaining(create_graph),
+            self._saying_what_fits(inputs, target, additional_forward_args),
+        ):
             tiles = self._tiles(arguments, memory_budget, target)
             if tiles is not None:
                 return tensors, *self._by_tiles(tiles, tensors, arguments, target)

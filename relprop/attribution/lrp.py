@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,15 +17,17 @@ from relprop.attribution.attributor import (
     per_example,
     require_finite,
 )
-from relprop.attribution.explanation import Explanation, Tensors, Watched, results
+from relprop.attribution.cuda_graphs import require_cuda
+from relprop.attribution.explanation import Explanation, Sent, Tensors, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.layered import Layered
 from relprop.attribution.modes import explaining
+from relprop.attribution.relevance_passes import recorded, relevance_of, sent_back
 from relprop.attribution.tiling.methods import ByRelevance
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
-from relprop.graph.node import Graph, Node, Run, Value, is_scalar
+from relprop.graph.node import Graph, Value, is_scalar
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
@@ -40,7 +42,6 @@ from relprop.rules.support import choose
 
 #: Bytes of denominators to keep, at most, from one target of an example to the next.
 KEPT = 2**30
-Watch = Callable[[Node, Relevance, Any], None]
 
 
 class LRP(Layered):
@@ -136,6 +137,7 @@ class LRP(Layered):
         layers: Sequence[str | nn.Module] | None = None,
         memory_budget: int | str | None = None,
         create_graph: bool = False,
+        cuda_graph: bool = False,
     ) -> Any:
         """The relevance of `inputs` for the model's output at `target`.
 
@@ -158,6 +160,9 @@ class LRP(Layered):
             create_graph: whether the relevance can itself be differentiated, by `inputs` and by the
                 model's weights, as for a loss that it is part of; needs the memory of all
                 activations.
+            cuda_graph: on a GPU, record all kernels of the explanation once for inputs of this
+                shape and so many targets, and start them together from then on. It pays for small
+                batches; a recording holds the memory of an explanation.
 
         Returns:
             Relevance in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -172,14 +177,25 @@ class LRP(Layered):
                 without a rule. NumericalError: relevance overflowed.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
-        with explaining(create_graph):
-            tiles = self._tiles(arguments, memory_budget, target, layers)
+        if cuda_graph:
+            require_cuda(tensors, create_graph)
+        with (
+            explaining(create_graph),
+            self._saying_what_fits(inputs, target, additional_forward_args),
+        ):
+            tiles = self._tiles(arguments, memory_budget, target, layers, cuda_graph=cuda_graph)
             if tiles is not None:
                 sums, many = self._by_tiles(tiles, tensors, arguments, target)
                 made = [self._of_tiles(R, score) for R, score in sums]
                 return results(inputs, made, many, return_convergence_delta)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
+            if cuda_graph:
+                sweeps = recorded(plan, len(tensors), named)
+                given = tuple(name_inputs(plan.graph, arguments).values())
+                sent, many = self._recordings.explain(sweeps, given, lambda y: seeds(target, y))
+                found = [self._checked(one) for one in sent]
+                return results(inputs, found, many, return_convergence_delta, layers is not None)
             sweep = plan.keeping(named.values())
             run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
             each, many = seeds(target, run.values[plan.graph.output])
@@ -196,6 +212,11 @@ class LRP(Layered):
             ]
         return results(inputs, found, many, return_convergence_delta, layers is not None)
 
+    def _checked(self, sent: Sent) -> Explanation:
+        """The explanation, if its numbers are worth something."""
+        self._check(sent.explanation.inputs, require_finite(sent.score))
+        return sent.explanation
+
     def _explanation(
         self,
         sweep: Sweep,
@@ -206,20 +227,10 @@ class LRP(Layered):
         last: bool,
     ) -> Explanation:
         """Relevance for one target, and score minus sum."""
-        graph, run = sweep.graph, context.run
-        score = require_finite(per_example(run.values[graph.output] * seed))
-        watched = Watched(layers, run.shapes, seed)
-
-        def watch(node: Node, R: Relevance, _: Any) -> None:
-            if node.output in watched:
-                watched[node.output] = R.total(run, context[node.output])
-
-        done = [run] if last else ()
-        relevance = _relevance(sweep, context, inputs, seed, watch, done)
-        self._check(relevance, score)
-        delta = score - sum(map(per_example, relevance))
-        watched.update(zip(graph.inputs, relevance, strict=False))
-        return Explanation(relevance, delta, watched.by_name())
+        found, score = sent_back(sweep, context, inputs, seed, layers, last)
+        require_finite(score)
+        self._check(found.inputs, score)
+        return found
 
     def export(self, inputs: Inputs, additional_forward_args: Any = None) -> ExportedProgram:
         """What `attribute` does with inputs like these, as a program of tensors alone.
@@ -249,7 +260,7 @@ class LRP(Layered):
                 run = sweep.forward(constants, named)
                 context = LrpContext(run, graph.nonnegative, sweep.stand_in)
                 seed = seed_of(target, run.values[graph.output])
-                return _relevance(sweep, context, given[: len(tensors)], seed)
+                return relevance_of(sweep, context, given[: len(tensors)], seed)
 
             given = tuple(a for a in arguments if isinstance(a, Tensor))
             return exported(plan, explain, given, output)
@@ -315,23 +326,6 @@ class LRP(Layered):
     def _sweep(self, graph: Graph) -> Sweep:
         rules = lrp_rules(graph, self.composite, self.settings)
         return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(graph, rules))
-
-
-def _relevance(
-    sweep: Sweep,
-    context: LrpContext,
-    inputs: Tensors,
-    seed: Tensor,
-    watch: Watch | None = None,
-    done: Collection[Run] = (),
-) -> Tensors:
-    """What reaches each input of `sum(output * seed)`."""
-    run = context.run
-    arrived = sweep.backward(context, [run], Relevance(seed), watch, done)
-    return tuple(
-        arrived[name].total(run, x) if name in arrived else torch.zeros_like(x)
-        for name, x in zip(sweep.graph.inputs, inputs, strict=False)
-    )
 
 
 def _ledger(plan: Plan) -> dict[str, Account]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -15,9 +17,12 @@ from relprop.attribution.tiling.methods import Method
 from relprop.attribution.tiling.passes import TiledPass
 from relprop.attribution.tiling.planner import Planner
 from relprop.attribution.tiling.tiling import Tiling, in_units
-from relprop.errors import InvalidInputError
+from relprop.errors import InvalidInputError, OutOfMemoryError
 from relprop.graph.constants import Snapshot
 from relprop.graph.sizes import find_sizes
+
+SPARE = 0.9
+"""The share of a GPU's free memory that an explanation is advised to take."""
 
 
 class Tiled(Attributor):
@@ -59,6 +64,7 @@ class Tiled(Attributor):
         target: Target,
         layers: object = None,
         sweeps: float = 1.0,
+        cuda_graph: bool = False,
     ) -> TiledPass | None:
         """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
         if memory_budget is None or _space(arguments) < self.LEAST_SPACE:
@@ -73,12 +79,45 @@ class Tiled(Attributor):
         tiling, cut = planner.plan(budget)
         if cut is None:
             return None
-        if layers is not None:
+        refused = {"layers must be None": layers is not None, "leave out cuda_graph": cuda_graph}
+        for wanted in (sentence for sentence, given in refused.items() if given):
             raise InvalidInputError(
-                "layers must be None where an explanation is made by tiles; give a memory_budget "
+                f"{wanted} where an explanation is made by tiles; give a memory_budget "
                 f"of at least {in_units(tiling.untiled)} for it as a whole"
             )
         return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)
+
+    @contextmanager
+    def _saying_what_fits(self, inputs: Inputs, target: Target, more: Any) -> Iterator[None]:
+        """Where the GPU runs out of memory, say what would fit; takes what `tiling` does."""
+        device = (inputs[0] if isinstance(inputs, tuple) else inputs).device
+        taken = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        try:
+            yield
+            return
+        except torch.OutOfMemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the activations
+        fitting = self._what_fits(inputs, target, more, free_memory(device, taken))
+        raise OutOfMemoryError(f"the GPU ran out of memory: {fitting}")
+
+    def _what_fits(self, inputs: Inputs, target: Target, more: Any, free: int) -> str:
+        budget = max(1, int(SPARE * free))
+        try:
+            tiling = self.tiling(inputs, budget, target, more)
+        except InvalidInputError as refused:
+            return str(refused)
+        takes = f"an explanation takes about {in_units(tiling.untiled)}"
+        if torch.is_grad_enabled():
+            return (
+                f"{takes}, and with create_graph several times that, where {in_units(free)} are "
+                "free; explain fewer examples at a time"
+            )
+        if not tiling.boxes:
+            return f"{takes}, and {in_units(free)} are free; give a memory_budget of less than that"
+        return (
+            f"{takes}, and {in_units(free)} are free; memory_budget='{in_units(budget)}' makes it "
+            f"by {len(tiling.boxes)} tiles"
+        )
 
     def planner(
         self, arguments: Sequence[Any], targets: int, sweeps: float
@@ -114,6 +153,12 @@ class Tiled(Attributor):
             for one in tiles.back([run], [named], each)
         ]
         return list(zip(found, scores, strict=True)), many
+
+
+def free_memory(device: torch.device, taken: int) -> int:
+    """Bytes of a GPU that nobody has, or torch beyond those that were `taken` before."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - taken
 
 
 def _space(arguments: Sequence[Any]) -> int:

@@ -25,6 +25,7 @@ from relprop.graph.constants import Constants, Store
 from relprop.graph.exclusion import WEIGHTS
 from relprop.graph.node import Graph
 from relprop.graph.outputs import Output
+from relprop.graph.precision import readable_precision
 from relprop.graph.reading import Aliased, read
 from relprop.graph.simplify import describe, simplify
 
@@ -131,7 +132,7 @@ def _read(
         graph, constants = read(program, model, output, store)
     except Aliased:
         # A tensor is overwritten while views of it are alive: let torch take the writes apart.
-        with silent():
+        with silent(), readable_precision():
             program = program.run_decompositions({})
         graph, constants = read(program, model, output, store)
     if simplified:
@@ -156,7 +157,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _export(model: nn.Module, arguments: Sequence[Any], examples: Sequence[Any]) -> ExportedProgram:
     """The program for `examples`, which stand for `arguments`: for as many sizes as can be."""
     example = tuple(a.detach() if isinstance(a, Tensor) else a for a in examples)
-    with silent(), evaluating(model), torch.no_grad():
+    with silent(), evaluating(model), readable_precision(), torch.no_grad():
         try:
             return _export_for(model, example, _any_size)
         except Exception as refused:

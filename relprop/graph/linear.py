@@ -15,8 +15,9 @@ from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Call, Operand, Run, sum_to
 from relprop.graph.weights import WHOLE, BySign, Take
 
-#: Elements of a dense layer's weight to make something of at a time; they stay in a core's cache.
-BLOCK = 1 << 19
+#: Elements of a dense layer's weight to make something of at a time: on a CPU such as stay in a
+#: core's cache, elsewhere enough to keep the device busy.
+BLOCK, LARGE_BLOCK = 1 << 19, 1 << 24
 
 
 @dataclass(kw_only=True)
@@ -60,12 +61,13 @@ class Dense(LinearMap):
         """
         assert self.weight is not None
         whole = run.constants[self.weight]
-        if take is WHOLE or not isinstance(take, BySign) or whole.numel() <= BLOCK:
+        most = BLOCK if whole.device.type == "cpu" else LARGE_BLOCK
+        if take is WHOLE or not isinstance(take, BySign) or whole.numel() <= most:
             weight = self.taken(run, take)
             yield slice(None), weight.t() if self.input_major else weight
             return
         whole = whole.t() if self.input_major else whole
-        step = max(1, BLOCK // whole.shape[1])
+        step = max(1, most // whole.shape[1])
         for start in range(0, len(whole), step):
             outputs = slice(start, start + step)
             yield outputs, take(whole[outputs])

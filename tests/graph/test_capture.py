@@ -214,3 +214,18 @@ def test_capture_of_images_with_one_channel_logs_nothing() -> None:
     finally:
         logger.removeHandler(listener)
     assert not written.getvalue()
+
+
+@pytest.mark.parametrize("switch", ["conv", "matmul"])
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+def test_models_are_captured_whatever_torch_is_told_of_tf32(switch: str, precision: str) -> None:
+    """torch.export reads the older switches, which raise where a newer one says more."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    told = {"conv": cudnn.conv, "matmul": matmul}[switch]
+    before = told.fp32_precision
+    told.fp32_precision = precision
+    try:
+        run(nn.Linear(6, 3).double(), X)
+        assert told.fp32_precision == precision
+    finally:
+        told.fp32_precision = before

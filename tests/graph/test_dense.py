@@ -49,3 +49,12 @@ def test_no_copy_of_a_large_weight_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     node = Dense(inputs=("x",), output="z", weight="w")
     node.apply(Run(constants.now()), torch.randn(2, 5).double(), POSITIVE)
     assert not constants.store.made
+
+
+@pytest.mark.parametrize(("device", "count"), [("cpu", 7), ("meta", 1)])
+def test_blocks_are_larger_off_the_cpu(
+    device: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "BLOCK", 5)
+    node, run = dense(W.to(device), input_major=False)
+    assert len(list(node._blocks(run, POSITIVE))) == count

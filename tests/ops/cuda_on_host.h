@@ -1,5 +1,6 @@
 // Just enough of CUDA to run kernels on the host: blocks one after the other, threads too, except
 // where they exchange values; then the 32 threads of a warp run together and wait for one another.
+// For sanitizers, which see who writes where another reads, all threads of all blocks run together.
 #pragma once
 
 #include <array>
@@ -41,11 +42,17 @@ void run_thread(unsigned block, unsigned blocks, unsigned thread, unsigned threa
 
 template <typename Kernel>
 void run_on_host(unsigned blocks, unsigned threads, const Kernel& kernel) {
+  std::vector<std::thread> together;
   for (unsigned block = 0; block < blocks; ++block) {
     for (unsigned thread = 0; thread < threads; ++thread) {
+#ifdef RELPROP_SANITIZED
+      together.emplace_back([=] { run_thread(block, blocks, thread, threads, kernel); });
+#else
       run_thread(block, blocks, thread, threads, kernel);
+#endif
     }
   }
+  for (std::thread& thread : together) thread.join();
 }
 
 // The same with blocks of one warp, whose threads run together.

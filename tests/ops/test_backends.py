@@ -41,6 +41,14 @@ def test_operators_of_plain_torch_are_not_passed_off_as_kernels(operator: str) -
         assert row.reason == (kernels.absent or "the library has no kernel for it")
 
 
+def test_cuda_kernels_are_for_all_operators_but_these() -> None:
+    sources = (ROOT / "csrc" / "cuda").glob("*.cu")
+    registered = [re.findall(r'm\.impl\("(\w+)"', source.read_text()) for source in sources]
+    names = [name for found in registered for name in found]
+    assert len(names) == len(set(names))
+    assert set(names) == set(library.SCHEMAS).difference(WITHOUT_KERNELS, CPU_ALONE)
+
+
 def test_reference_serves_where_a_library_has_no_kernel_for_the_operator() -> None:
     for kernels in library.KERNELS:
         row = backends().serving(CPU_ALONE[0], kernels.device)

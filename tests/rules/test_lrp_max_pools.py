@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import relprop
+from relprop.rules.lrp.pools import add_in_order
 
 EPSILON = 0.01
 POOLS = {
@@ -56,3 +57,12 @@ def test_pool_rule_is_its_formula(name: str, rule: str, bias: str) -> None:
     got = lrp.attribute(x[None, None], target=0).flatten()
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
     assert lrp.report(x[None, None], target=0).shortfall == pytest.approx(0, abs=1e-10)
+
+
+def test_adding_in_order_adds_all_that_belongs_to_a_place() -> None:
+    places, parts = torch.tensor([4, 0, 4, 1, 4]), torch.randn(2, 3, 5, dtype=torch.float64)
+    expected = torch.zeros(2, 3, 6, dtype=torch.float64)
+    for k, place in enumerate(places.tolist()):
+        expected[..., place] += parts[..., k]
+    got = add_in_order(torch.zeros(2, 3, 6, dtype=torch.float64), places, parts)
+    torch.testing.assert_close(got, expected)

@@ -75,8 +75,8 @@ class ZBox(WeightedRule):
         """3F + 2B."""
         context = self.rounding(context)
         run, x = context.run, context[node.inputs[0]]
-        low = torch.as_tensor(self.low, dtype=x.dtype, device=x.device)
-        high = torch.as_tensor(self.high, dtype=x.dtype, device=x.device)
+        assert self.low is not None and self.high is not None
+        low, high = _bound(self.low, x), _bound(self.high, x)
         below, width = x - high, (high - low).expand_as(x)
         z = node.apply(run, below) + node.apply(run, width, POSITIVE)
         s = self.ratio(node, context, R, denominator=z)
@@ -86,6 +86,14 @@ class ZBox(WeightedRule):
         return (Relevance(amount=amount if rest is None else amount + rest),)
 
 
+def _bound(given: Bound, x: Tensor) -> Tensor:
+    """A bound in the dtype of x, on its device; a number is written there without a copy."""
+    if isinstance(given, (int, float)):
+        return x.new_full((), given)
+    return torch.as_tensor(given, dtype=x.dtype, device=x.device)
+
+
+@dataclass(frozen=True)
 class Flat(LinearRule):
     """`R_i = sum_j R_j / n_j`, the same for all n_j inputs of a neuron (Lapuschkin et al. 2019).
 

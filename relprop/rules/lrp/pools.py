@@ -53,7 +53,19 @@ class _Windows:
     def scatter(self, parts: Tensor, x: Tensor) -> Tensor:
         """The parts, each back to the place it is of, in the shape of x: the transpose."""
         flat = parts.new_zeros(*x.shape[:2], math.prod(x.shape[2:]))
-        return flat.index_add_(2, self.places.flatten(), parts.flatten(2)).reshape(x.shape)
+        places, parts = self.places.flatten(), parts.flatten(2)
+        if x.device.type == "cpu":
+            return flat.index_add_(2, places, parts).reshape(x.shape)
+        return add_in_order(flat, places, parts).reshape(x.shape)
+
+
+def add_in_order(flat: Tensor, places: Tensor, parts: Tensor) -> Tensor:
+    """`flat.index_add_(2, places, parts)`, which a GPU sorts by place before it adds.
+
+    There, index_add_ itself adds in whatever order.
+    """
+    added: Tensor = torch.ops.aten.index_put_(flat, [None, None, places], parts, True)
+    return added
 
 
 class Shared(StructureRule):
