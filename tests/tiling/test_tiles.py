@@ -84,7 +84,7 @@ def test_tiles_add_up_to_the_whole(name: str, method: str, monkeypatch: pytest.M
         used = by_tiles(monkeypatch, cut, parts)
         by_parts, delta_by_parts = explained(explainer, X, target, memory_budget=1)
         assert len(used[0].boxes) >= parts**2
-        # Of bicubic weights, which have both signs, some denominators are small sums of large terms.
+        # Bicubic weights have both signs: some denominators are small sums of large terms.
         rounding = 1e-10 if name == "resized" else 1e-11
         assert (by_parts - R).abs().max() <= rounding * R.abs().max()
         assert (delta_by_parts - delta).abs().max() <= rounding * R.abs().sum()
