@@ -59,7 +59,7 @@ def _costs(first: Measured) -> Costs:
     print("what Ray's driver does about a picture", flush=True)
     return Costs(
         first.work,
-        1 / results.speed(first, results.BATCH),
+        results.processor(first, results.BATCH),
         driver_seconds(workers_write=False),
         driver_seconds(workers_write=True),
         first.read,

@@ -131,6 +131,11 @@ def speed(one: Measured, contestant: str) -> float:
     return one.pictures / statistics.median(one.seconds[contestant])
 
 
+def processor(one: Measured, contestant: str) -> float:
+    """Seconds of processors a picture, median."""
+    return statistics.median(one.parts[contestant][PROCESSOR]) / one.pictures
+
+
 def _speeds(one: Measured) -> list[str]:
     return [
         f"{one.work}, {one.pictures} pictures in batches of {one.batch}",

@@ -90,9 +90,10 @@ def test_overheads_are_paired_by_rounds(tmp_path: Path) -> None:
     assert files[2].stat().st_size > 1000
 
 
-def test_machines_or_the_driver_set_the_pace() -> None:
-    assert rate(10, machine=0.5, driver=0.01) == pytest.approx(20.0)
-    assert rate(1000, machine=0.5, driver=0.01) == pytest.approx(100.0)
-    lines = table(Costs("a network", 0.5, 0.01, 0.0001, 1e5, 9e5))
-    assert "| 100 | 200 | 100 | 200 | 200 |" in lines
-    assert "from 50 machines on where it writes, and from 5,000" in lines[-1]
+def test_cores_or_the_driver_set_the_pace() -> None:
+    assert rate(10, core=0.5, driver=0.01) == pytest.approx(20.0)
+    assert rate(1000, core=0.5, driver=0.01) == pytest.approx(100.0)
+    lines = table(Costs("a network", 0.5, 0.01, 0.001, 1e5, 9e5))
+    assert "| 10 | 320 | 100 | 320 | 320 |" in lines
+    assert "| 100 | 3,200 | 100 | 1,000 | 3,200 |" in lines
+    assert "keeps up with 50 cores where it writes, and with 500 where" in lines[-1]
