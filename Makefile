@@ -122,7 +122,7 @@ wheel-test:  ## install that wheel beside another Python and torch, and test it 
 	$(INSTALLED_PIP) $(TORCH)
 	$(INSTALLED_PIP) "$$(ls dist/*.whl)[test]"
 	$(INSTALLED_PIP) --no-deps $(PEERS) $(QUANTUS)
-	cp -r tests benchmarks docs README.md pyproject.toml $(INSTALLED)
+	cp -r tests benchmarks csrc docs README.md pyproject.toml $(INSTALLED)
 	cd $(INSTALLED) && .venv/bin/python -c "import relprop; assert 'site-packages' in relprop.__file__; print(relprop.backends())"
 	cd $(INSTALLED) && .venv/bin/python -m pytest $(OF_SOURCES:%=--ignore=%) $(ARGS)
 

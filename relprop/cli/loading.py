@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from relprop.cli.zoo import BUILT_IN
 from relprop.errors import RelpropError
+from relprop.graph.capture import silent
 
 Model = nn.Module | ExportedProgram
 T = TypeVar("T")
@@ -58,7 +59,8 @@ def _load_program(path: Path, device: torch.device | None) -> ExportedProgram:
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file")
     try:
-        program = torch.export.load(path)
+        with silent():
+            program = torch.export.load(path)
     except Exception as fault:  # whatever reading a damaged archive comes upon
         raise ModelError(
             f"{path} is not a program saved by torch.export.save ({first_line(fault)})"

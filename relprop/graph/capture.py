@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -192,10 +193,14 @@ def _this_size(argument: Tensor) -> None:
     return None
 
 
+TALKATIVE = ("torch.export", "torch._export", "torch.fx", "torch._subclasses")
+"""Who logs while torch exports or loads a program."""
+
+
 @contextmanager
 def silent() -> Iterator[None]:
-    """What torch logs and warns of while it exports is not for our users."""
-    logs = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx")]
+    """What torch logs and warns of while it exports or loads is not for our users."""
+    logs = [logging.getLogger(name) for name in TALKATIVE]
     levels = [log.level for log in logs]
     try:
         for log in logs:
@@ -283,6 +288,14 @@ def _fits(example: Tensor, argument: Tensor) -> bool:
     return True
 
 
+GUARD_WORDS: dict[str, Any] = {
+    "__builtins__": {},
+    **{"max": max, "min": min},
+    "torch": SimpleNamespace(sym_max=max, sym_min=min),
+}
+"""What guards call: torch 2.15 writes `torch.sym_max` where older ones write `max`."""
+
+
 def _holds(guard: str, tensors: dict[str, Tensor], batch: int) -> bool:
     """Evaluate a guard, such as `2*(L['x'].size()[2] // 2) == L['x'].size()[2]`.
 
@@ -292,8 +305,7 @@ def _holds(guard: str, tensors: dict[str, Tensor], batch: int) -> bool:
         name: _Shape([batch if dim == 0 and n == 1 else n for dim, n in enumerate(tensor.shape)])
         for name, tensor in tensors.items()
     }
-    scope = {"__builtins__": {}, "max": max, "min": min, "L": shapes}
     try:
-        return bool(eval(guard, scope))
+        return bool(eval(guard, {**GUARD_WORDS, "L": shapes}))
     except Exception:  # a guard that asks for something else: do not rely on the graph
         return False

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import relprop
-from relprop.graph.capture import capture, find_capture
+from relprop.graph.capture import _holds, capture, find_capture
 from relprop.graph.sweep import Sweep
 
 X = torch.randn(2, 4, 6, 6, dtype=torch.float64)
@@ -164,6 +164,13 @@ def test_a_condition_between_sizes_is_respected() -> None:
     even = find_capture(model, [X])
     assert even.serves(model, [torch.rand(1, 4, 8, 4).double()])
     assert not even.serves(model, [torch.rand(1, 4, 7, 6).double()])
+
+
+@pytest.mark.parametrize("greater", ["max", "torch.sym_max"])
+def test_guards_are_understood_as_every_torch_writes_them(greater: str) -> None:
+    guard = f"{greater}(1, (-2) + L['x'].size()[2]) == 4"
+    assert _holds(guard, {"x": torch.empty(2, 4, 6, 6)}, 2)
+    assert not _holds(guard, {"x": torch.empty(2, 4, 7, 6)}, 2)
 
 
 def test_a_rebuilt_model_is_captured_anew() -> None:
