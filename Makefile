@@ -33,7 +33,8 @@ LRP_PEERS ?= lxt==2.1 autolrp==0.2.0
 INSTALLED ?= build/installed
 INSTALLED_PIP = $(INSTALLED)/.venv/bin/python -m pip --disable-pip-version-check install --quiet
 # Tests of the sources, which say nothing of a wheel.
-OF_SOURCES := tests/build tests/ops/test_cuda_kernels_on_host.py
+OF_SOURCES := $(addprefix tests/packaging/test_,configuration.py release.py wheel.py) \
+	$(addprefix tests/ops/test_cuda_kernels_,on_host.py sanitized.py)
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -114,14 +115,14 @@ wheel: $(VENV)/.test-installed $(VENV)/.audit-installed  ## build one wheel for 
 	RELPROP_BINDINGS=0 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
 	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --exclude 'libc10*.so' --exclude 'libtorch*.so' --wheel-dir dist build/wheel/*.whl
 	$(BIN)/abi3audit --strict --verbose dist/*.whl
-	RELPROP_WHEEL=$$(ls dist/*.whl) $(BIN)/python -m pytest tests/build/test_wheel.py
+	RELPROP_WHEEL=$$(ls dist/*.whl) $(BIN)/python -m pytest tests/packaging/test_wheel.py
 
 wheel-test:  ## install that wheel beside another Python and torch, and test it there; PYTHON=python3.13 TORCH=torch==2.15.0
 	rm -rf $(INSTALLED) && mkdir -p $(INSTALLED)
 	$(PYTHON) -m venv $(INSTALLED)/.venv
-	$(INSTALLED_PIP) $(TORCH)
+	$(INSTALLED_PIP) $(TORCH) torchvision
 	$(INSTALLED_PIP) "$$(ls dist/*.whl)[test]"
-	$(INSTALLED_PIP) --no-deps $(PEERS) $(QUANTUS)
+	$(INSTALLED_PIP) --no-deps $(filter-out torchvision%,$(PEERS)) $(QUANTUS)
 	cp -r tests benchmarks csrc docs README.md pyproject.toml $(INSTALLED)
 	cd $(INSTALLED) && .venv/bin/python -c "import relprop; assert 'site-packages' in relprop.__file__; print(relprop.backends())"
 	cd $(INSTALLED) && .venv/bin/python -m pytest $(OF_SOURCES:%=--ignore=%) $(ARGS)

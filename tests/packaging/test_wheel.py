@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,14 @@ ROOT = Path(__file__).parents[2]
 #: Libraries that every Linux has, and torch's own, which are loaded before ours.
 OF_SYSTEM = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"}
 OF_TORCH = {"libc10.so", "libtorch.so", "libtorch_cpu.so", "libc10_cuda.so", "libtorch_cuda.so"}
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.skipif(
+    "RELPROP_WHEEL" not in os.environ, reason="RELPROP_WHEEL names no wheel: `make wheel` sets it"
+)
+
+
+@pytest.fixture(scope="module")
+def wheel() -> Path:
+    return Path(os.environ["RELPROP_WHEEL"])
 
 
 @pytest.fixture(scope="module")
