@@ -179,15 +179,33 @@ def bindings(configuration: Configuration) -> Extension:
     )
 
 
+def for_others() -> bool:
+    """Whether a wheel is built that other machines' Pythons take."""
+    return wish("RELPROP_BINDINGS", ("1", "0")) == "0"
+
+
 def extensions(configuration: Configuration) -> list[Extension]:
     if configuration.compiler is None:
         return []
     modules = [cpu_library()]
-    if wish("RELPROP_BINDINGS", ("1", "0")) == "1":
+    if not for_others():
         modules.append(bindings(configuration))
     if configuration.cuda_home is not None:
         modules.append(cuda_library(configuration.cuda_home))
     return modules
+
+
+class BuildKernels(cpp_extension.BuildExtension):
+    """Builds the extensions; those for others without the paths of this machine's Python."""
+
+    def build_extensions(self) -> None:
+        # Some Pythons link everything with a run path to their own libraries.
+        linkers = ("linker_so", "linker_so_cxx") if for_others() else ()
+        for linker in vars(self.compiler).keys() & set(linkers):
+            words = getattr(self.compiler, linker)
+            kept = [word for word in words if not word.startswith("-Wl,-rpath")]
+            setattr(self.compiler, linker, kept)
+        super().build_extensions()
 
 
 os.environ.setdefault("MAX_JOBS", "2")
@@ -197,6 +215,6 @@ modules = extensions(configuration)
 setup(
     license="MIT",
     ext_modules=modules,
-    cmdclass={"build_ext": cpp_extension.BuildExtension},
+    cmdclass={"build_ext": BuildKernels},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if modules else {},
 )

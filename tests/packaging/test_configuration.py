@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import runpy
 import shutil
 import subprocess
@@ -117,3 +118,16 @@ def test_with_a_compiler_an_error_in_the_sources_is_an_error(source_tree: Path) 
     result = setup_in(source_tree, "build_ext", "--build-lib", "built")
     assert result.returncode != 0
     assert "this does not compile" in result.stdout + result.stderr
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="run paths are set as on Linux")
+def test_libraries_for_others_hold_no_path_of_the_python_that_built_them(source_tree: Path) -> None:
+    leave_one_source(source_tree, "int kernels() { return 0; }\n")
+    linker = "c++ -shared -Wl,-rpath,/where/this/python/is"
+    linkers = {"LDSHARED": linker, "LDCXXSHARED": linker}
+    built = ("build_ext", "--build-lib", "built")
+    result = setup_in(source_tree, *built, RELPROP_BINDINGS="0", **linkers)
+    assert result.returncode == 0, result.stderr
+    [library] = (source_tree / "built").rglob("*.so")
+    assert library.name == "_cpu.abi3.so"
+    assert b"/where/this/python/is" not in library.read_bytes()
