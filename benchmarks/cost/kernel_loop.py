@@ -51,13 +51,13 @@ class KernelLoop:
 
 
 def time_alone(operator: Operator, arguments: Arguments, rounds: int) -> KernelLoop | None:
-    """One operator's kernel, or None where plain torch serves it."""
-    if backends().serving(operator.name, "cpu").serves != "native":
+    """One operator's kernel, or None where plain torch serves it, or no loop was built."""
+    found = backends()
+    if not found.build or found.serving(operator.name, "cpu").serves != "native":
         return None
     with _one_thread(), torch.no_grad():
         timing = ops.time_kernel(operator.name, arguments, rounds)
-        found = timing.results
-        results = found if isinstance(found, tuple) else (found,)
+        results = timing.results if isinstance(timing.results, tuple) else (timing.results,)
         if operator.limit.startswith(CONVOLUTION):
             limit = _seconds(LIMITS[operator.limit](arguments, results), rounds)
             return KernelLoop(timing.seconds, limit, operations(arguments) / 1e9, "GFLOP/s")

@@ -321,6 +321,12 @@ def test_an_operator_is_timed_against_its_reference_and_its_limit(
     assert found.alone is None or len(found.alone.seconds) == len(found.alone.limit) == 2
 
 
+def test_without_the_loop_in_cpp_no_kernel_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = replace(relprop.backends(), build={})
+    monkeypatch.setattr(kernel_loop, "backends", lambda: without)
+    assert kernel_loop.time_alone(OPERATORS[0], (), 1) is None
+
+
 def test_the_operators_table_shows_the_loop_in_cpp_where_a_kernel_serves() -> None:
     seconds = {who: [0.004] for who in ("limit", "relprop", "reference", "compiled")}
     alone = KernelLoop(seconds=(0.002, 0.004, 0.006), limit=(0.003,), work=0.1, unit="GB/s")
