@@ -55,7 +55,8 @@ class LRP(Layered):
             `relprop.rules.lrp.COMPOSITES`; or a `Composite`.
         bias: `"absorb"` lets biases keep their share, `"ignore"` leaves them out of denominators,
             `"redistribute"` hands their and the stabilizer's share to the layer's inputs in equal
-            parts, so that relevance sums to the score exactly.
+            parts, so that relevance sums to the score exactly. A softmax inside the network keeps a
+            share whatever is said here.
         epsilon: of the epsilon rule on layers with weights: `z + epsilon * sign(z)`, or another
             `Stabilizer`; None for 1e-6, in float16 0.001, in bfloat16 0.01.
         stabilizer: of every other division, in the same way.

@@ -203,17 +203,17 @@ class _Reader:
         if name not in FILLS and name != "expand_as":
             return False
         arguments = fx_nodes.by_name(target, args, kwargs)
-        given, sizes = arguments.get("self"), arguments.get("size")
-        if sizes is None:
-            like = fx_node.args[1 if name == "expand_as" else 0]
-            if not isinstance(like, fx.Node) or like not in self.activations:
-                return False
-            sizes = self._sizes(fx_node, like)
+        given, like = arguments.get("self"), fx_node.args[1 if name == "expand_as" else 0]
         if name in FILLS:
             filled = Filled.of(fx_node, arguments)
             given = filled and Constant(self.constants.add(f"{fx_node.name}.one", filled))
         if not isinstance(given, (Constant, Scalar)):
             return False
+        sizes = arguments.get("size")
+        if sizes is None:
+            if not isinstance(like, fx.Node) or like not in self.activations:
+                return False
+            sizes = self._sizes(fx_node, like)
         self._enter_independent(fx_node, EXPAND, (given, sizes), {})
         return True
 
