@@ -91,7 +91,7 @@ class Attributor:
     A method may be used by many threads at once, pickled, and copied.
     """
 
-    #: Operators whose steps have rules, but which the method cannot explain; and what to do.
+    #: Operators that the method cannot explain at the model's end; and what to do.
     REFUSED: ClassVar[dict[str, str]] = {}
 
     def __init__(

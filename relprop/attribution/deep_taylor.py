@@ -20,7 +20,8 @@ class DeepTaylor(LRP):
     The roots of the expansions give the z+ rule inside the network (Montavon et al. 2017, eq. 14);
     on the layers that read the input the z^B rule where it is bounded (eq. 15), else the w^2 rule
     (eq. 12). Biases are left out of the denominators, so relevance has the sign of the score
-    everywhere and sums to it, but for neurons that no input contributes to.
+    everywhere and sums to it, but for neurons that no input contributes to. A softmax inside the
+    network is crossed as by `LRP`, so that neither holds for what lies below it.
 
     Args:
         model: a module, explained in evaluation mode, or an exported program.

@@ -248,11 +248,7 @@ class DeepLift(Layered):
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         count, arguments = len(tensors), for_export(arguments)
         with explaining():
-            references = as_references(baselines, arguments[:count], arguments[count:])
-            if references.count > 1:
-                raise InvalidInputError(
-                    f"an exported explanation has one baseline an example; got {references.count}"
-                )
+            baseline = as_references(baselines, arguments[:count], arguments[count:]).only()
             plan = self._plan(arguments)
             output = self._pass(plan, plan.constants()).forward(arguments)
 
@@ -265,7 +261,7 @@ class DeepLift(Layered):
                 return contributions_of(sweeps.multipliers(context, seed, (x, x0)), x, x0)
 
             others = tuple(a for a in arguments[count:] if isinstance(a, Tensor))
-            given = (*arguments[:count], *references.baseline(0), *others)
+            given = (*arguments[:count], *baseline, *others)
             return exported(plan, explain, given, output.values[plan.graph.output])
 
     def _pass(self, plan: Plan, constants: Snapshot) -> Pass:

@@ -53,7 +53,8 @@ class Pass:
         """One after another the baselines, and what the forward sweep kept for each.
 
         Common baselines are swept many at a time. A single one is swept as a batch of one, and
-        kept for the next explanation if the budget allows.
+        kept for the next explanation if the budget allows. A graph for so many examples as there
+        are, and no others, has each repeated.
         """
         held = sum(t.nbytes for t in x.values.values()) // len(x.values[self.plan.graph.output])
         n = x.shapes[self.plan.graph.inputs[0]][0]
@@ -61,12 +62,17 @@ class Pass:
             for k in range(references.count):
                 yield references.baseline(k), self.forward((*references.baseline(k), *others))
             return
+        chunk = max(1, budget // max(1, held))
+        swept = references.baseline(0), tuple(t[:chunk] for t in references.tensors)
+        if not all(self.plan.capture.holds((*batch, *others)) for batch in swept):
+            for k in range(references.count):
+                yield self._repeated(references.baseline(k), n, others)
+            return
         if references.count == 1:
             keep = held <= budget and not torch.is_grad_enabled()
             run = self.single((*references.tensors, *others), keep)
             yield from self._apart(x, n, run, references.tensors, others)
             return
-        chunk = max(1, budget // max(1, held))
         if chunk == n > 1 and self.plan.by_examples is None:
             chunk -= 1  # sweeps of two sizes show whether examples can be told apart
         for start in range(0, references.count, chunk):
@@ -87,20 +93,24 @@ class Pass:
             if apart:
                 yield baseline, x0 if size == 1 else x0.example(k)
             else:
-                baseline = repeated(baseline, n)
-                yield baseline, self.forward((*baseline, *others))
+                yield self._repeated(baseline, n, others)
+
+    def _repeated(self, one: Tensors, count: int, others: tuple[Any, ...]) -> tuple[Tensors, Run]:
+        """A baseline for so many examples, and its sweep."""
+        baseline = repeated(one, count)
+        return baseline, self.forward((*baseline, *others))
 
     def against(
         self, x: Run, inputs: Tensors, baseline: Tensors, others: tuple[Any, ...]
     ) -> tuple[Tensors, Run]:
         """One baseline, repeated where a sweep of one example is of no use; and its sweep."""
-        sizes = len(inputs[0]), len(baseline[0])
-        if sizes[0] == sizes[1] or self.plan.by_examples is not False:
-            x0 = self.forward((*baseline, *others))
-            if sizes[0] == sizes[1] or self.plan.has_examples_first((x, x0), sizes):
+        sizes, arguments = (len(inputs[0]), len(baseline[0])), (*baseline, *others)
+        alike = sizes[0] == sizes[1]
+        if alike or (self.plan.by_examples is not False and self.plan.capture.holds(arguments)):
+            x0 = self.forward(arguments)
+            if alike or self.plan.has_examples_first((x, x0), sizes):
                 return baseline, x0
-        baseline = repeated(baseline, sizes[0])
-        return baseline, self.forward((*baseline, *others))
+        return self._repeated(baseline, sizes[0], others)
 
     def single(self, arguments: Sequence[Any], keep: bool) -> Run:
         """The forward sweep of a common baseline: if kept, that of the last one, if it serves."""

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, check_choice, seeds
 from relprop.attribution.attributor import per_example, require_finite
 from relprop.attribution.explanation import Explanation, Tensors, results
-from relprop.attribution.gradient_sums import GradientSums, check_batch, check_count
+from relprop.attribution.exporting import for_export
+from relprop.attribution.gradient_sums import GradientSums, Points, check_batch, check_count
 from relprop.attribution.modes import explaining
 from relprop.attribution.references import Baselines, Explained, as_references
 
@@ -95,8 +97,7 @@ class IntegratedGradients(GradientSums):
             InvalidInputError, InvalidTypeError: an argument cannot be used.
             CaptureError: the model cannot be captured.
         """
-        check_choice(method, tuple(METHODS), "method")
-        check_count(n_steps, "n_steps", 2 if method == "riemann_trapezoid" else 1)
+        quadrature = _checked(method, n_steps)
         check_batch(internal_batch_size)
         tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
         others = arguments[len(tensors) :]
@@ -105,7 +106,6 @@ class IntegratedGradients(GradientSums):
             output, batch = self._outputs(arguments, len(tensors[0]), internal_batch_size)
             each, many = seeds(target, output)
             scores = [require_finite(per_example(output * seed)) for seed in each]
-            quadrature = METHODS[method](n_steps)
 
             def explain(x0: Tensors) -> list[Explained]:
                 integrals = self._integrate(tensors, x0, others, each, quadrature, batch)
@@ -113,6 +113,39 @@ class IntegratedGradients(GradientSums):
 
             found = references.mean(explain)
         return results(inputs, [Explanation(*one) for one in found], many, return_convergence_delta)
+
+    def export(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+    ) -> ExportedProgram:
+        """What `attribute` does with inputs and a baseline like these, as a program of tensors.
+
+        Args:
+            inputs, baselines, additional_forward_args: examples, as for `DeepLift.export`.
+            n_steps, method: as for `attribute`; they are part of the program.
+            internal_batch_size: how many points of the path to sweep at once, for so many examples
+                as these; as for `attribute`.
+
+        Returns, and raises: as `DeepLift.export`.
+        """
+        a, weights = _checked(method, n_steps)
+        check_batch(internal_batch_size)
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        count, arguments = len(tensors), for_export(arguments)
+
+        def explain(x: Tensors, x0: Tensors, summed: Callable[[Points], Tensors]) -> Tensors:
+            d, points = _path(x, x0, a)
+            return tuple(way * m for way, m in zip(d, summed(points), strict=True))
+
+        with explaining():
+            x, others = arguments[:count], arguments[count:]
+            x0 = as_references(baselines, x, others).only()
+            return self._exported(arguments, (x, x0), weights, internal_batch_size, explain)
 
     def _integrate(
         self,
@@ -125,13 +158,9 @@ class IntegratedGradients(GradientSums):
     ) -> list[tuple[Tensors, Tensor]]:
         """For every target the contributions against one baseline, and the baseline's score."""
         a, weights = quadrature
-        d = tuple(one - other for one, other in zip(x, x0, strict=True))
-
-        def point(k: int) -> Tensors:
-            return tuple(start + a[k] * way for start, way in zip(x0, d, strict=True))
-
+        d, points = _path(x, x0, a)
         start, _ = self._outputs((*x0, *others), len(x0[0]), batch)
-        integrals = self._sum(point, weights, others, each, batch)
+        integrals = self._sum(points, weights, others, each, batch)
         return [
             (
                 tuple(way * m for way, m in zip(d, integral, strict=True)),
@@ -139,6 +168,23 @@ class IntegratedGradients(GradientSums):
             )
             for integral, seed in zip(integrals, each, strict=True)
         ]
+
+
+def _checked(method: str, n_steps: int) -> Quadrature:
+    """Points and weights, if there are such."""
+    check_choice(method, tuple(METHODS), "method")
+    check_count(n_steps, "n_steps", 2 if method == "riemann_trapezoid" else 1)
+    return METHODS[method](n_steps)
+
+
+def _path(x: Tensors, x0: Tensors, a: list[float]) -> tuple[Tensors, Points]:
+    """The whole way from x0 to x, and the points `x0 + a[k] * (x - x0)` on it."""
+    d = tuple(one - other for one, other in zip(x, x0, strict=True))
+
+    def point(k: int) -> Tensors:
+        return tuple(start + a[k] * way for start, way in zip(x0, d, strict=True))
+
+    return d, point
 
 
 def _contributions(score: Tensor, integral: tuple[Tensors, Tensor]) -> Explained:

@@ -34,7 +34,7 @@ from relprop.report import Report
 from relprop.rules.lrp.composite import Composite, bounds_ratios, lrp_rules, stand_ins
 from relprop.rules.lrp.pools import MAX_POOLS
 from relprop.rules.lrp.presets import COMPOSITES
-from relprop.rules.lrp.relevance import Account, Denominators, LrpContext, Relevance
+from relprop.rules.lrp.relevance import Account, Denominators, LrpContext, Relevance, booked
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
 from relprop.rules.lrp.table import RuleTable
 from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings
@@ -55,7 +55,8 @@ class LRP(Layered):
             `relprop.rules.lrp.COMPOSITES`; or a `Composite`.
         bias: `"absorb"` lets biases keep their share, `"ignore"` leaves them out of denominators,
             `"redistribute"` hands their and the stabilizer's share to the layer's inputs in equal
-            parts, so that relevance sums to the score exactly.
+            parts, so that relevance sums to the score exactly. A softmax inside the network keeps a
+            share whatever is said here.
         epsilon: of the epsilon rule on layers with weights: `z + epsilon * sign(z)`, or another
             `Stabilizer`; None for 1e-6, in float16 0.001, in bfloat16 0.01.
         stabilizer: of every other division, in the same way.
@@ -74,13 +75,10 @@ class LRP(Layered):
     """
 
     METHOD: ClassVar[ByRelevance] = ByRelevance()
-    REFUSED: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(
-            ("softmax", "_softmax", "log_softmax", "_log_softmax"),
-            "a sum of shares of a probability says nothing; explain the logits that it is made of",
-        ),
-        "scaled_dot_product_attention": "its softmax has no rule of LRP; use DeepLift",
-    }
+    REFUSED: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("softmax", "_softmax", "log_softmax", "_log_softmax"),
+        "a sum of shares of a probability says nothing; explain the logits that it is made of",
+    )
 
     def __init__(
         self,
@@ -292,7 +290,8 @@ class LRP(Layered):
             def total(relevance: Relevance | None, value: str) -> float:
                 if relevance is None:
                     return 0.0
-                return relevance.total(run, run.values[value]).double().sum().item()
+                v = run.values[value]
+                return booked(relevance.total(run, v), v).double().sum().item()
 
             def watch(node: Any, arrived: Relevance, sent: Any) -> None:
                 account = ledger[node.output]

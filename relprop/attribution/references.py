@@ -58,6 +58,14 @@ class References:
         """Baseline number k for each input, shape (1, ...) if it is common, else (N, ...)."""
         return tuple(t[k : k + 1] if self.common else t[:, k] for t in self.tensors)
 
+    def only(self) -> tuple[Tensor, ...]:
+        """The baseline of an explanation that is exported, for which there can be only one."""
+        if self.count > 1:
+            raise InvalidInputError(
+                f"an exported explanation has one baseline an example; got {self.count}"
+            )
+        return self.baseline(0)
+
     def mean(self, explain: Callable[[tuple[Tensor, ...]], list[Explained]]) -> list[Explained]:
         """For every target the mean of what `explain` gives for one baseline after another."""
         sums = explain(self.baseline(0))

@@ -7,14 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from relprop.attribution.arguments import Inputs, Target, seeds
-from relprop.attribution.attributor import per_example, require_finite
+from relprop.attribution.attributor import name_inputs, per_example, require_finite
 from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.gradient import GradientMethod
 from relprop.attribution.modes import explaining
 from relprop.attribution.references import Baselines, Explained, as_references
 from relprop.errors import InvalidInputError
+from relprop.graph.constants import Snapshot
 
 #: For one target: the points expanded around, the gradients there, and the scores.
 Expansion = tuple[Tensors, Tensors, Tensor]
@@ -84,6 +87,36 @@ class Taylor(GradientMethod):
 
             found = references.mean(explain)
         return results(inputs, [Explanation(*one) for one in found], many, return_convergence_delta)
+
+    def export(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = "blank",
+        additional_forward_args: Any = None,
+    ) -> ExportedProgram:
+        """What `attribute` does with inputs and a baseline like these, as a program of tensors.
+
+        The expansion is around the baseline, not around a root. Args, returns and raises: as
+        `DeepLift.export`.
+        """
+        tensors, arguments = self._arguments(inputs, additional_forward_args)
+        count, arguments = len(tensors), for_export(arguments)
+        with explaining():
+            baseline = as_references(baselines, arguments[:count], arguments[count:]).only()
+            plan, _, output = self._forward(arguments)
+            graph, sweep = plan.graph, plan.sweep
+
+            def explain(constants: Snapshot, given: Tensors, target: Tensor) -> Tensors:
+                x, more = given[:count], given[2 * count :]
+                around = zip(given[count : 2 * count], x, strict=True)
+                x0 = tuple(a0.expand(a.shape[0], *a0.shape[1:]) for a0, a in around)
+                named = name_inputs(graph, with_tensors(arguments, (*x0, *more)))
+                run = sweep.forward(constants, named)
+                seed = seed_of(target, run.values[graph.output])
+                return _of_first_order(self._gradients(plan, run, x0, seed, last=True), x, x0)
+
+            others = tuple(a for a in arguments[count:] if isinstance(a, Tensor))
+            return exported(plan, explain, (*arguments[:count], *baseline, *others), output)
 
     def _around(self, x0: Tensors, others: tuple[Any, ...], each: list[Tensor]) -> list[Expansion]:
         """For every target the expansion around x0, all from one forward sweep."""
@@ -159,7 +192,12 @@ def _copied(x0: Tensors, each: list[Tensor]) -> Tensors:
 
 
 def _contributions(x: Tensors, score: Tensor, expansion: Expansion) -> Explained:
-    """`R = m (x - x0)`, and `sum R - (f(x) - f(x0))`."""
+    """R, and `sum R - (f(x) - f(x0))`."""
     x0, gradients, start = expansion
-    R = tuple(m * (a - a0) for m, a, a0 in zip(gradients, x, x0, strict=True))
+    R = _of_first_order(gradients, x, x0)
     return R, sum(map(per_example, R)) - (score - start)
+
+
+def _of_first_order(gradients: Tensors, x: Tensors, x0: Tensors) -> Tensors:
+    """`R = m (x - x0)`."""
+    return tuple(m * (a - a0) for m, a, a0 in zip(gradients, x, x0, strict=True))

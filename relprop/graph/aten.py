@@ -18,9 +18,9 @@ from relprop.graph.constants import Constants
 from relprop.graph.convolution import Convolution
 from relprop.graph.folding import NormScale, NormShift
 from relprop.graph.fx_nodes import operator_name
-from relprop.graph.linear import Affine, Beside, Fixed, Rearrange
+from relprop.graph.linear import Affine, Fixed, Rearrange
 from relprop.graph.node import Constant, Node, Operand, Scalar, Value, Where
-from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Product, Sum
+from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, MaxPool, Product, Sum
 
 NO_BATCH = "its input has no batch dimension"
 
@@ -298,18 +298,6 @@ def _pad(call: AtenCall) -> Node:
     if call["mode"] == "constant" and call["value"]:
         raise Unreadable("padding with another value than zero adds a constant")
     return Rearrange(**call.call, channel_dim=None)
-
-
-@reads("cat", "concat", "concatenate")
-def _cat(call: AtenCall) -> Node:
-    items = call["tensors"]
-    if all(isinstance(item, Operand) for item in items):
-        # Operands come once each, also where one of them is a part twice.
-        inputs = tuple(call.operands[item.index] for item in items)
-        return Cat(inputs=inputs, output=call.output, where=call.where, dim=call["dim"] % call.ndim)
-    if sum(isinstance(item, Operand) for item in items) > 1:
-        raise Unreadable("one of its parts is a constant, and more than one is not")
-    return Beside(**call.call, channel_dim=None)
 
 
 @reads("add", "sub")

@@ -47,8 +47,10 @@ class Capture:
 
     def serves(self, model: nn.Module | ExportedProgram, arguments: Sequence[Any]) -> bool:
         """Whether the graph was captured from this model, as built now, for such arguments."""
-        if not self.current(model):
-            return False
+        return self.current(model) and self.holds(arguments)
+
+    def holds(self, arguments: Sequence[Any]) -> bool:
+        """Whether the graph is one for such arguments."""
         like = tuple(
             (a.shape, a.dtype, a.device) if isinstance(a, Tensor) else repr(a) for a in arguments
         )

@@ -8,7 +8,7 @@ share what they derive alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from relprop.graph.exclusion import WEIGHTS
-from relprop.graph.node import Value
+from relprop.graph.node import Constant, Operand, Value
 
 SAMPLES = 64  # elements of a weight that a stamp remembers
 
@@ -123,6 +123,34 @@ class Constants:
         self.recipes[value] = Recipe(make, sources)
         self._keys[value] = (make, *map(self.key, sources))
         return value
+
+    def add_call(
+        self, value: Value, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Value:
+        """Name what a call of constants gives; returns the name."""
+        sources: list[Value] = []
+
+        def place(argument: Any) -> Any:
+            if isinstance(argument, Constant):
+                sources.append(argument.value)
+                return Operand(len(sources) - 1)
+            return [place(a) for a in argument] if isinstance(argument, (list, tuple)) else argument
+
+        def fill(argument: Any, tensors: Sequence[Tensor]) -> Any:
+            if isinstance(argument, Operand):
+                return tensors[argument.index]
+            return [fill(a, tensors) for a in argument] if isinstance(argument, list) else argument
+
+        placed, named = place(args), {name: place(item) for name, item in kwargs.items()}
+
+        def make(*tensors: Tensor) -> Tensor:
+            result: Tensor = target(
+                *fill(placed, tensors),
+                **{name: fill(item, tensors) for name, item in named.items()},
+            )
+            return result
+
+        return self.add(value, make, *sources)
 
     def key(self, value: Value) -> Key:
         """The same for constants of two graphs that are the same."""

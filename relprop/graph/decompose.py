@@ -7,10 +7,12 @@ inverse of its deviation, a PReLU is the difference of two ReLUs, a stack is a c
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from relprop.graph.aten import AtenCall, Unreadable, reads
-from relprop.graph.linear import Affine
+from relprop.graph.linear import Affine, Beside
 from relprop.graph.matrix_products import READERS
 from relprop.graph.node import Constant, Node, Operand, Value
 from relprop.graph.nonlinear import AdaptiveMaxPool, Cat, MaxPool, Product, Sum
@@ -53,6 +55,41 @@ def _largest(steps: Steps, x: Value) -> Value:
     x = steps.rearrange(aten.unsqueeze.default, x, 1)
     x = steps.apply(AdaptiveMaxPool, _adaptive_max, x)
     return steps.rearrange(aten.squeeze.dim, x, 1)
+
+
+@reads("cat", "concat", "concatenate")
+def _cat(call: AtenCall) -> Node | list[Node]:
+    """Activations side by side, each of them beside the constants that follow it."""
+    items, dim = call["tensors"], call["dim"] % call.ndim
+    if all(isinstance(item, Operand) for item in items):
+        # Operands come once each, also where one of them is a part twice.
+        inputs = tuple(call.operands[item.index] for item in items)
+        return Cat(inputs=inputs, output=call.output, where=call.where, dim=dim)
+    groups = _with_constants(items)
+    if len(groups) == 1:
+        return Beside(**call.call, channel_dim=None)
+    steps = Steps(call)
+    steps.add(Cat, *(_beside(steps, call, group, dim) for group in groups), dim=dim)
+    return steps.done()
+
+
+def _with_constants(items: list[Any]) -> list[list[Any]]:
+    """The parts of a concatenation, in groups of which each has one activation."""
+    groups: list[list[Any]] = [[]]
+    for item in items:
+        if isinstance(item, Operand) and any(isinstance(one, Operand) for one in groups[-1]):
+            groups.append([])
+        groups[-1].append(item)
+    return groups
+
+
+def _beside(steps: Steps, call: AtenCall, group: list[Any], dim: int) -> Value:
+    """One activation and the constants of its group."""
+    (value,) = (call.operands[item.index] for item in group if isinstance(item, Operand))
+    if len(group) == 1:
+        return value
+    parts = [Operand(0) if isinstance(item, Operand) else item for item in group]
+    return steps.add(Beside, value, target=aten.cat.default, args=(parts, dim), channel_dim=None)
 
 
 @reads("stack")

@@ -91,6 +91,12 @@ def ndim(node: fx.Node) -> int:
     return first.dim() if isinstance(first, Tensor) else 0
 
 
+def shape(node: fx.Node) -> tuple[Any, ...]:
+    """The shape of the tensor that a node gives: symbols where a size is not known."""
+    result = node.meta.get("val")
+    return tuple(result.shape) if isinstance(result, Tensor) else ()
+
+
 def input_shapes(node: fx.Node) -> tuple[tuple[Any, ...], ...]:
     """The shapes of the tensors that a node reads, in the order in which they are named."""
     values = (source.meta.get("val") for source in node.all_input_nodes)

@@ -8,7 +8,7 @@ as a size, which the forward sweep finds anew for every input.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -261,6 +261,23 @@ class Auxiliary(Call):
 def is_scalar(node: Node) -> bool:
     """Whether the node computes a scalar rather than an activation."""
     return isinstance(node, (Extent, Auxiliary))
+
+
+def scalars_read(node: Node) -> set[Value]:
+    """The scalars among a node's arguments; of a size, the activation of which it is one."""
+    if isinstance(node, Extent):
+        return {node.of}
+    arguments = [*node.args, *node.kwargs.values()] if isinstance(node, Call) else []
+    return set(scalars(arguments))
+
+
+def scalars(argument: Any) -> Iterator[Value]:
+    """The scalars in a call's argument."""
+    if isinstance(argument, Scalar):
+        yield argument.value
+    elif isinstance(argument, (list, tuple)):
+        for item in argument:
+            yield from scalars(item)
 
 
 def sum_to(tensor: Tensor, shape: Sequence[int]) -> Tensor:

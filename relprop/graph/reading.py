@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,9 +32,11 @@ from relprop.graph.node import (
     Operand,
     Scalar,
     Value,
+    scalars,
 )
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.outputs import Output, choose_output
+from relprop.graph.uniform import BROADCASTING, EXPAND, FILLS, Filled, StandIns, covers
 
 #: Operators that only check something.
 IGNORED = {"_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size"}
@@ -137,6 +138,7 @@ class _Reader:
     ) -> None:
         self.program = program
         self.constants = Constants(_roots(program, model), store)
+        self.stand_ins = StandIns(self.constants)
         self.nodes: list[Node] = []
         self.activations: dict[fx.Node, Value] = {}
         self.placeholders: dict[fx.Node, Constant | Scalar] = {}
@@ -182,14 +184,60 @@ class _Reader:
             self._enter_scalar(fx_node, Extent(inputs=(), of=of, dim=dim, **base))
             return
         operands, args, kwargs = self._arguments(fx_node)
-        base.update(target=fx_nodes.functional(fx_node.target), args=args, kwargs=kwargs)
+        target = fx_nodes.functional(fx_node.target)
+        if self._read_expanded(fx_node, target, args, kwargs):
+            return
         if operands:
+            args, kwargs = self._broadcasting(fx_node, args, kwargs)
+            base.update(target=target, args=args, kwargs=kwargs)
             self.nodes += self._activation(fx_node, operands, base)
             self.activations[fx_node] = fx_node.name
-        elif _mentions_scalar(args) or _mentions_scalar(list(kwargs.values())):
-            self._enter_scalar(fx_node, Auxiliary(inputs=(), **base))
         else:
-            self._enter_constant(fx_node, base["target"], args, kwargs)
+            self._enter_independent(fx_node, target, args, kwargs)
+
+    def _read_expanded(
+        self, fx_node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bool:
+        """Enter what takes of activations only a shape and a type; False if it takes more."""
+        name = fx_nodes.operator_name(fx_node.target)
+        if name not in FILLS and name != "expand_as":
+            return False
+        arguments = fx_nodes.by_name(target, args, kwargs)
+        given, like = arguments.get("self"), fx_node.args[1 if name == "expand_as" else 0]
+        if name in FILLS:
+            filled = Filled.of(fx_node, arguments)
+            given = filled and Constant(self.constants.add(f"{fx_node.name}.one", filled))
+        if not isinstance(given, (Constant, Scalar)):
+            return False
+        sizes = arguments.get("size")
+        if sizes is None:
+            if not isinstance(like, fx.Node) or like not in self.activations:
+                return False
+            sizes = self._sizes(fx_node, like)
+        self._enter_independent(fx_node, EXPAND, (given, sizes), {})
+        return True
+
+    def _sizes(self, fx_node: fx.Node, like: fx.Node) -> list[int | Scalar]:
+        """The sizes of an activation, those not known as scalars of their own."""
+        of, where = self.activations[like], fx_nodes.where(fx_node)
+        sizes: list[int | Scalar] = []
+        for dim, size in enumerate(fx_nodes.shape(like)):
+            if not isinstance(size, int):
+                name = f"{fx_node.name}.size{dim}"
+                self.nodes.append(Extent(inputs=(), of=of, dim=dim, output=name, where=where))
+                size = Scalar(name)
+            sizes.append(size)
+        return sizes
+
+    def _broadcasting(
+        self, fx_node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A call's arguments, with constants that broadcast where there are such."""
+        read = [node for node in fx_node.all_input_nodes if node in self.activations]
+        broadcasts = fx_nodes.operator_name(fx_node.target) in BROADCASTING
+        if not broadcasts or not any(covers(node, fx_node) for node in read):
+            return args, kwargs
+        return self.stand_ins.put_into(args), self.stand_ins.put_into(kwargs)
 
     def _arguments(
         self, fx_node: fx.Node
@@ -239,47 +287,26 @@ class _Reader:
         self.nodes.append(node)
         self.placeholders[fx_node] = Scalar(node.output)
 
-    def _enter_constant(
-        self, fx_node: fx.Node, target: Any, args: Sequence[Any], kwargs: dict[str, Any]
+    def _enter_independent(
+        self, fx_node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """A tensor computed from parameters alone."""
-        sources: list[Value] = []
-
-        def place(argument: Any) -> Any:
-            if isinstance(argument, Constant):
-                sources.append(argument.value)
-                return Operand(len(sources) - 1)
-            return [place(a) for a in argument] if isinstance(argument, (list, tuple)) else argument
-
-        def fill(argument: Any, tensors: Sequence[Tensor]) -> Any:
-            if isinstance(argument, Operand):
-                return tensors[argument.index]
-            return [fill(a, tensors) for a in argument] if isinstance(argument, list) else argument
-
-        placed, named = place(args), {name: place(value) for name, value in kwargs.items()}
-
-        def make(*tensors: Tensor) -> Tensor:
-            result: Tensor = target(
-                *fill(placed, tensors),
-                **{name: fill(value, tensors) for name, value in named.items()},
-            )
-            return result
-
-        self.placeholders[fx_node] = Constant(self.constants.add(fx_node.name, make, *sources))
+        """What no activation has a part in: a constant, or made of sizes when the model runs."""
+        if not any(scalars([args, list(kwargs.values())])):
+            made = self.constants.add_call(fx_node.name, target, args, kwargs)
+            self.placeholders[fx_node] = Constant(made)
+            return
+        base: dict[str, Any] = {"output": fx_node.name, "where": fx_nodes.where(fx_node)}
+        node = Auxiliary(inputs=(), target=target, args=args, kwargs=kwargs, **base)
+        self._enter_scalar(fx_node, node)
+        self.stand_ins.enter(fx_node, target, args, kwargs)
 
     def _read_item(self, fx_node: fx.Node) -> None:
         """One of several results: of a split, a chunk, or a pool that also gives its indices."""
         source, index = fx_node.args
         assert isinstance(source, fx.Node) and isinstance(index, int)
         placeholder = self.placeholders.get(source)
-        if isinstance(placeholder, Constant):
-            self._enter_constant(fx_node, operator.getitem, (placeholder, index), {})
-            return
-        base: dict[str, Any] = {"output": fx_node.name, "where": fx_nodes.where(fx_node)}
-        if isinstance(placeholder, Scalar):
-            args = (placeholder, index)
-            node = Auxiliary(inputs=(), target=operator.getitem, args=args, **base)
-            self._enter_scalar(fx_node, node)
+        if isinstance(placeholder, (Constant, Scalar)):
+            self._enter_independent(fx_node, operator.getitem, (placeholder, index), {})
             return
         whole = next(node for node in self.nodes if node.output == source.name)
         if isinstance(whole, Call) and whole.label == fx_nodes.label(source.target):
@@ -317,9 +344,3 @@ class _Reader:
         names = [str(name) for name in self.program.graph_signature.user_outputs]
         flat = [by_name.get(name) for name in names]
         return tree_unflatten(flat, self.program.call_spec.out_spec)
-
-
-def _mentions_scalar(argument: Any) -> bool:
-    if isinstance(argument, (list, tuple)):
-        return any(map(_mentions_scalar, argument))
-    return isinstance(argument, Scalar)

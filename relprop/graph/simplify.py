@@ -10,7 +10,7 @@ from relprop.graph.constants import Constants
 from relprop.graph.convolution import Convolution
 from relprop.graph.folding import ScaledInput, ScaledOutput, ShiftedInput, ShiftedOutput
 from relprop.graph.linear import Affine, Beside, Dense, Fixed, Rearrange
-from relprop.graph.node import Graph, Node, Value, is_scalar
+from relprop.graph.node import Extent, Graph, Node, Value, scalars_read
 from relprop.graph.nonlinear import (
     Activation,
     AdaptiveMaxPool,
@@ -38,9 +38,12 @@ def describe(graph: Graph) -> None:
 
 
 def drop_unread(graph: Graph) -> None:
-    """Forget the nodes that the output does not depend on."""
-    wanted = graph.ancestors([graph.output])
-    graph.nodes = [node for node in graph.nodes if is_scalar(node) or node.output in wanted]
+    """Forget the nodes that the output does not depend on, be it by their shapes alone."""
+    wanted = {graph.output}
+    for node in reversed(graph.nodes):
+        if node.output in wanted:
+            wanted.update(node.inputs, scalars_read(node))
+    graph.nodes = [node for node in graph.nodes if node.output in wanted]
 
 
 def _convolves_images(node: Node) -> bool:
@@ -124,8 +127,12 @@ def fold_norm_before(graph: Graph, constants: Constants) -> None:
         if not padded:
             _scale_input(layer, norm, constants)
             layer.inputs = norm.inputs
-            # What is scaled element by element has the relevance of what it was scaled from.
+            # What is scaled element by element has the relevance of what it was scaled from,
+            # and its shape.
             graph.replace_in_layers({norm.output: norm.inputs[0]})
+            for node in graph.nodes:
+                if isinstance(node, Extent) and node.of == norm.output:
+                    node.of = norm.inputs[0]
 
 
 class _Same:

@@ -73,11 +73,13 @@ class Slope(GradientRule):
     """An elementwise function: `m f'(x)`."""
 
     def keeps(self, node: Activation) -> tuple[Value, ...]:
-        """The function's input."""
-        return node.inputs
+        """The function's input; of an exponential, its value."""
+        return (node.output,) if node.name == "exp" else node.inputs
 
     def backward(self, node: Activation, run: Run, m: Tensor) -> tuple[Tensor]:
         """Between x and itself, Rescale's secant is the derivative."""
+        if node.name == "exp":  # also of scores that a mask made -inf
+            return (m * run.values[node.output],)
         x = run.values[node.inputs[0]]
         return (ops.rescale(m, x, x, activation=node.name, parameters=node.parameters),)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from relprop import ops
 from relprop.errors import InvalidInputError, UnsupportedOperatorError
-from relprop.graph.node import Call, Graph, Run
-from relprop.graph.nonlinear import AdaptiveMaxPool, MaxPool, Opaque
+from relprop.graph.linear import WEIGHTED
+from relprop.graph.node import Graph, Node, Run
+from relprop.graph.nonlinear import AdaptiveMaxPool, Bilinear, MaxPool, Opaque
 
 Rule = Any  # a `Crossing` of the sweep
 
@@ -31,10 +32,10 @@ def require_supported(
 ) -> None:
     """Raise for the operators that no rule covers, unless the user chose their gradient.
 
-    `refused` are operators that this method cannot explain, although their steps have rules; and
-    what to do about each.
+    `refused` are operators that this method cannot explain at the model's end, although their steps
+    have rules; and what to do about each.
     """
-    for node in graph.nodes:
+    for node in _at_the_end(graph):
         if node.part_of in refused:
             raise UnsupportedOperatorError(
                 f"operator '{node.part_of}' in {node.where} is not supported by this method: "
@@ -51,8 +52,18 @@ def require_supported(
             )
 
 
+def _at_the_end(graph: Graph) -> Iterator[Node]:
+    """The nodes after which there is neither a layer with weights nor a product."""
+    reached = {graph.output}
+    for node in reversed(graph.nodes):
+        if node.output in reached:
+            yield node
+            if not isinstance(node, (*WEIGHTED, Bilinear)):
+                reached.update(node.inputs)
+
+
 def transposed_jacobian(
-    node: Call, run: Run, inputs: Sequence[Tensor], m: Tensor
+    node: Node, run: Run, inputs: Sequence[Tensor], m: Tensor
 ) -> tuple[Tensor, ...]:
     """`J^T m` of a call, for each of its inputs: 0 where the output is no smooth function of it."""
     recorded = torch.is_grad_enabled()

@@ -106,3 +106,25 @@ def test_nothing_is_kept_beyond_the_memory_budget(swept: list[int]) -> None:
     for _ in range(2):
         deeplift.attribute(X, target=1, memory_budget=1)
     assert swept == [3, 1, 3, 1]
+
+
+class AsManyExamples(nn.Module):
+    """`len` of a tensor is a number when torch.export runs: the graph is for so many examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.last = nn.Parameter(torch.randn(1, 2)), nn.Linear(38, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat([x.flatten(1), self.token.expand(len(x), -1)], 1)
+        return self.last(y.view(len(x), 38).tanh())
+
+
+def test_a_graph_for_so_many_examples_sweeps_the_baseline_with_as_many() -> None:
+    model = AsManyExamples().double()
+    many = torch.randn(2, 4, 9, dtype=torch.float64)
+    for baselines in (None, relprop.Distribution(many)):
+        deeplift = relprop.DeepLift(model)
+        found = deeplift.attribute(X, baselines, target=1)
+        alone = [deeplift.attribute(x[None], baselines, target=1) for x in X]
+        torch.testing.assert_close(found, torch.cat(alone))

@@ -169,6 +169,21 @@ def test_attention_adds_up_under_any_mask(settings: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
+def test_gradients_pass_scores_that_a_mask_made_infinite() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(E, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x, attn_mask=MASK.log().double())[0].mean(1)
+
+    model, x = Masked().double().eval(), tokens().requires_grad_()
+    (expected,) = torch.autograd.grad(model(x)[:, 1].sum(), x)
+    found = relprop.Gradient(model).attribute(x.detach(), target=1)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_what_a_mask_hides_contributes_nothing() -> None:
     class Causal(Attention):
         def forward(self, x: Tensor) -> Tensor:
@@ -307,8 +322,3 @@ def test_a_vision_transformer_adds_up() -> None:
 def test_attention_that_has_no_rule_is_refused(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(relprop.UnsupportedOperatorError, match=reason):
         relprop.DeepLift(Attention(**settings).double().eval()).attribute(tokens(), target=0)
-
-
-def test_lrp_says_what_explains_attention() -> None:
-    with pytest.raises(relprop.UnsupportedOperatorError, match="use DeepLift"):
-        relprop.LRP(Attention().double().eval()).attribute(tokens(), target=0)

@@ -24,7 +24,7 @@ from relprop.graph.node import Graph, Node, Value, is_scalar
 from relprop.graph.nonlinear import Activation, AdaptiveMaxPool, Cat, MaxPool, Opaque
 from relprop.rules.gradient import RELUS, GradientRule, Slope, gradient_rules
 from relprop.rules.lrp import structure
-from relprop.rules.lrp.composite import DEFAULTS, AnyRule, Composite
+from relprop.rules.lrp.composite import AnyRule, Composite, default_rule
 from relprop.rules.lrp.selectors import Places
 from relprop.rules.support import Rule, require_supported
 
@@ -168,7 +168,7 @@ def _relevance_rule(node: Node, assigned: Assigned, crossing: GradientRule) -> A
     if isinstance(rule, ReluRule) and isinstance(node, Activation):
         return Differentiated(rule.crossing())
     if isinstance(node, ALIKE) or not (assigned.is_layer(node) or isinstance(node, Opaque)):
-        return DEFAULTS[type(node)]
+        return default_rule(node)
     return Differentiated(crossing)
 
 

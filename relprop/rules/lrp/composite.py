@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relprop.errors import InvalidInputError, InvalidTypeError
@@ -23,7 +23,15 @@ from relprop.rules.lrp import structure
 from relprop.rules.lrp.epsilon import Epsilon
 from relprop.rules.lrp.input_layers import ZBox
 from relprop.rules.lrp.pools import AsTold
-from relprop.rules.lrp.selectors import KINDS, NodeTypes, Places, Selector, as_selector
+from relprop.rules.lrp.selectors import (
+    KINDS,
+    SOFTMAX,
+    SOFTMAX_STEPS,
+    NodeTypes,
+    Places,
+    Selector,
+    as_selector,
+)
 from relprop.rules.lrp.structure import StructureRule
 from relprop.rules.lrp.weighted import LinearRule, Settings, WeightedRule
 from relprop.rules.support import Rule
@@ -46,6 +54,14 @@ DEFAULTS: dict[type[Node], AnyRule] = {
     Cat: structure.Part(),
     Opaque: structure.Gradient(),
 }
+#: And for the steps of an operator that is crossed as a whole, whatever a composite says.
+STEPS: dict[str, Mapping[type[Node], AnyRule]] = {
+    **{name: dict.fromkeys(SOFTMAX_STEPS, structure.Expansion()) for name in SOFTMAX},
+    **{
+        f"{kind}_norm": {Product: structure.Identity(), Activation: structure.Stopped()}
+        for kind in ("layer", "rms", "group", "instance")
+    },
+}
 
 
 @dataclass(frozen=True, init=False)
@@ -55,7 +71,8 @@ class Composite:
     A pair is for a node if its selector selects the node and its rule fits such nodes: so a module
     pattern with a rule for layers with weights leaves the activation functions of the module alone.
     What no pair is for has a default: epsilon for linear maps and branches that are added, for
-    max pools what `LRP` is told, and activation functions hand their relevance down.
+    max pools what `LRP` is told, and activation functions hand their relevance down. The steps of a
+    softmax and of a normalisation have the rules of Achtibat et al. (2024), whatever a pair says.
 
     Args:
         pairs: each a selector and a rule of `relprop.rules.lrp`. A selector is the name of a kind
@@ -87,10 +104,18 @@ class Composite:
 
     def rule(self, node: Node, places: Places) -> AnyRule:
         """The rule for a node, as it was declared."""
-        for selector, rule in self.pairs:
-            if selector.selects(node, places) and rule.fits(node):
-                return rule
-        return DEFAULTS[type(node)]
+        if node.output in places.scores and isinstance(node, Affine):
+            return structure.Expansion()
+        if type(node) not in STEPS.get(node.part_of, ()):
+            for selector, rule in self.pairs:
+                if selector.selects(node, places) and rule.fits(node):
+                    return rule
+        return default_rule(node)
+
+
+def default_rule(node: Node) -> AnyRule:
+    """The rule of a step of its operator, or that of its kind."""
+    return STEPS.get(node.part_of, DEFAULTS).get(type(node), DEFAULTS[type(node)])
 
 
 def _checked(pair: object) -> tuple[Selector, AnyRule]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from relprop.graph.node import Node, Run, Value
@@ -47,6 +48,11 @@ class Relevance:
 
 def _add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return b if a is None else a if b is None else a + b
+
+
+def booked(R: Tensor, v: Tensor) -> Tensor:
+    """The relevance of a value for the books: what a mask made infinite has none."""
+    return torch.where(v.isinf(), 0, R)
 
 
 @dataclass

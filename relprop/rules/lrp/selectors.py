@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from relprop.errors import InvalidInputError, InvalidTypeError
 from relprop.graph.convolution import Convolution
-from relprop.graph.linear import WEIGHTED, Affine, Dense, Fixed, MatrixProduct
+from relprop.graph.linear import WEIGHTED, Affine, Dense, Fixed, MatrixProduct, Rearrange
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Graph, Node, Value
 from relprop.graph.nonlinear import (
@@ -45,13 +45,22 @@ KINDS: dict[str, _Kind] = {
 }
 
 
+#: Operators that have a softmax among their steps, and the nodes that its steps are.
+SOFTMAX = (
+    *("softmax", "_softmax", "log_softmax", "_log_softmax"),
+    "scaled_dot_product_attention",
+)
+SOFTMAX_STEPS: NodeTypes = (Activation, Affine, Fixed, Sum, Product, AdaptiveMaxPool)
+
+
 class Places:
-    """Where the layers with weights of a graph are: convolutions and dense layers."""
+    """Where in a graph the layers with weights are, and the scores that a softmax alone reads."""
 
     def __init__(self, graph: Graph) -> None:
         self.order = [n.output for n in graph.nodes if _has_weights(n)]
         self.first = _first_layers(graph)
         self.last = _last_layers(graph)
+        self.scores = _scores(graph)
         self.modules = {node.where.module for node in graph.nodes}
 
 
@@ -213,3 +222,20 @@ def _last_layers(graph: Graph) -> set[Value]:
         if _has_weights(node) or node.output in followed:
             followed.update(node.inputs)
     return found
+
+
+def _scores(graph: Graph) -> set[Value]:
+    """What a softmax alone reads, perhaps after constants are added to it or multiply it."""
+    readers = graph.consumers()
+    found: set[Value] = set()
+    for node in reversed(graph.nodes):
+        after = readers.get(node.output, [])
+        if after and all(_leads_to_softmax(reader, found) for reader in after):
+            found.add(node.output)
+    return found - {graph.output}
+
+
+def _leads_to_softmax(node: Node, scores: set[Value]) -> bool:
+    if isinstance(node, (Affine, Rearrange)) and node.output in scores:
+        return True
+    return node.part_of in SOFTMAX and type(node) in SOFTMAX_STEPS

@@ -12,7 +12,7 @@ from torch import Tensor
 from relprop.errors import InvalidInputError
 from relprop.graph.linear import Beside, Rearrange
 from relprop.graph.linear_map import LinearMap
-from relprop.graph.node import Call, Node, Value, sum_to
+from relprop.graph.node import Call, Node, Run, Value, sum_to
 from relprop.graph.nonlinear import (
     Activation,
     AdaptiveMaxPool,
@@ -23,7 +23,8 @@ from relprop.graph.nonlinear import (
     Product,
     Sum,
 )
-from relprop.rules.lrp.relevance import LrpContext, Relevance
+from relprop.rules.gradient import RULES
+from relprop.rules.lrp.relevance import LrpContext, Relevance, booked
 from relprop.rules.lrp.weighted import Settings, WeightedRule
 from relprop.rules.support import transposed_jacobian, winner
 
@@ -125,7 +126,7 @@ class Move(StructureRule):
         if context.ledger is not None:
             R_out = R.total(run, context[node.output])
             copied = node.apply(run, R_out.new_ones(()).expand(*shape))
-            lost = R_out * (copied == 0)
+            lost = torch.where(copied == 0, R_out, 0)
             # The share of constants; or what the rule above gave to padding.
             context.charge(node, **{"bias" if isinstance(node, Beside) else "dropped": lost})
         return (each(R, lambda t: node.transpose(run, t, shape)),)
@@ -212,6 +213,38 @@ class Halves(StructureRule):
         return half(factors[0], factors[1]), half(factors[1], factors[0])
 
 
+class Identity(StructureRule):
+    """A product whose second factor counts as a constant: the first one gets all.
+
+    So Achtibat et al. (2024), prop. 3.4, cross a normalisation, `(x - mean) / sqrt(var + eps)`:
+    what it divides by is no evidence.
+    """
+
+    nodes = (Product,)
+
+    def keeps(self, node: Node) -> tuple[Value]:
+        """The second factor."""
+        return (node.inputs[1],)
+
+    def backward(
+        self, node: Product, context: LrpContext, R: Relevance
+    ) -> tuple[Relevance, Relevance | None]:
+        """`R_a = R`: `m_a = m b`."""
+        shape, b = context.run.shapes[node.inputs[0]], context[node.inputs[1]]
+        m = None if R.multiplier is None else sum_to(R.multiplier * b, shape)
+        return Relevance(m, None if R.amount is None else sum_to(R.amount, shape)), None
+
+
+class Stopped(StructureRule):
+    """A step that no relevance comes to."""
+
+    nodes = (Activation,)
+
+    def backward(self, node: Node, context: LrpContext, R: Relevance) -> tuple[None, ...]:
+        """Nothing."""
+        return (None,) * len(node.inputs)
+
+
 class HalvesOfSums(WeightedRule):
     """A product of matrices: every `a_ik b_kj` in a sum gets its share, and each factor half of it.
 
@@ -256,6 +289,8 @@ class Gradient(StructureRule):
     """An operator without a rule, crossed by its gradient: `R = x * (J^T m)`; conserves nothing."""
 
     nodes = (Call,)
+    #: The column of the books that what is not passed on is entered in.
+    account: ClassVar[str] = "dropped"
 
     def keeps(self, node: Node) -> Sequence[Value]:
         """The operator's inputs and output."""
@@ -265,17 +300,42 @@ class Gradient(StructureRule):
         """Multipliers only."""
         return False
 
-    def backward(self, node: Call, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
+    def backward(self, node: Node, context: LrpContext, R: Relevance) -> tuple[Relevance, ...]:
         """One vector-Jacobian product; an amount is turned into a multiplier first."""
         y = context[node.output]
         m = R.multiplier if R.multiplier is not None else torch.zeros_like(y)
         if R.amount is not None:
             m = m + torch.where(y == 0, 0, R.amount / y)
         inputs = [context[value] for value in node.inputs]
-        gradients = transposed_jacobian(node, context.run, inputs, m)
+        gradients = self.gradients(node, context.run, inputs, m)
         if context.ledger is not None:
             passed = sum(
-                ((x * g).sum() for x, g in zip(inputs, gradients, strict=True)), m.new_zeros(())
+                (booked(x * g, x).sum() for x, g in zip(inputs, gradients, strict=True)),
+                m.new_zeros(()),
             )
-            context.charge(node, dropped=R.total(context.run, y).sum() - passed)
+            arrived = booked(R.total(context.run, y), y).sum()
+            context.charge(node, **{self.account: arrived - passed})
         return tuple(Relevance(g) for g in gradients)
+
+    def gradients(
+        self, node: Node, run: Run, inputs: Sequence[Tensor], m: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`J^T m`, by torch's autograd."""
+        return transposed_jacobian(node, run, inputs, m)
+
+
+class Expansion(Gradient):
+    """A step of a softmax `s`, which as a whole is crossed by its expansion to first order.
+
+    `R_i = x_i (R'_i - s_i sum_j R'_j)` for the relevance R' of its output (Achtibat et al. 2024,
+    prop. 3.1): that is `x_i (J^T m)_i` with `R' = s m`. What the expansion does not get by x is the
+    share of its constant, and is booked as a bias's.
+    """
+
+    account = "bias"
+
+    def gradients(
+        self, node: Node, run: Run, inputs: Sequence[Tensor], m: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`J^T m`, by the node's own rule."""
+        return RULES[type(node)].backward(node, run, m)
