@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import relprop
 from relprop.attribution.tiled import Tiled
+from relprop.attribution.tiling import planner as plans
 from relprop.attribution.tiling.tiling import in_units
 from relprop.rules import lrp
 
@@ -54,6 +55,24 @@ def test_an_explanation_within_a_budget_is_the_same(name: str) -> None:
     whole = explainer.attribute(X, target=target)
     within = explainer.attribute(X, target=target, memory_budget=budget)
     assert (within - whole).abs().max() <= 1e-11 * whole.abs().max()
+
+
+@pytest.mark.parametrize("edge", [4, 7, 30])
+@pytest.mark.parametrize("name", ["VGG", "ResNet", "EfficientNet-Lite"])
+def test_work_is_that_of_all_tiles(name: str, edge: int) -> None:
+    explainer = relprop.LRP(network(name))
+    with torch.no_grad():
+        planner, _ = explainer.planner((X,), 1, 1.0)
+    shapes = planner.sizes.shapes
+    for cut in planner.cuts()[0]:
+        tiles = list(plans.boxes(planner.space(cut), edge))
+        work = sum(
+            planner.products(node) * plans.share(wanted[node.output], shapes[node.output])
+            for wanted in map(cut.body.wanted, tiles)
+            for node in cut.body.nodes
+        )
+        # All between the first and the last are taken to be alike, which near the ends read less.
+        assert planner.work_of_tiles(cut, edge) == pytest.approx(work, rel=0.1)
 
 
 def test_a_plan_says_where_it_cuts_and_what_it_takes() -> None:

@@ -18,7 +18,7 @@ from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
 from relprop.graph.convolution import Convolution
 from relprop.graph.cut import Cut, find_cuts
-from relprop.graph.intervals import Box, lengths
+from relprop.graph.intervals import Box, Interval, lengths
 from relprop.graph.layout import FAST
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Graph, Node, Value, is_scalar
@@ -197,12 +197,24 @@ class Planner:
 
     def work_of_tiles(self, cut: Cut, edge: int) -> float:
         """About how many multiplications all tiles of a body make on their way to the cut."""
-        wanted, shapes = cut.body.wanted(self.middle(cut, edge)), self.sizes.shapes
-        tile = sum(
-            self.products(node) * share(wanted[node.output], shapes[node.output])
+        space, shapes = self.space(cut), self.sizes.shapes
+        ends = [_first_middle_last(n, edge) for n in space]
+        read = [cut.body.wanted(corner) for corner in zip(*ends, strict=True)]
+        counts = [-(-n // edge) for n in space]
+
+        def elements(value: Value) -> int:
+            """How many of an activation all tiles compute, whose boxes are of rows and columns."""
+            across = [lengths(wanted[value]) for wanted in read]
+            return math.prod(
+                first if count == 1 else first + (count - 2) * middle + last
+                for count, first, middle, last in zip(counts, *across, strict=True)
+            )
+
+        own = len(space)
+        return sum(
+            self.products(node) * elements(node.output) / math.prod(shapes[node.output][-own:])
             for node in cut.body.nodes
         )
-        return tile * math.prod(-(-n // edge) for n in self.space(cut))
 
     def products(self, node: Node) -> int:
         """About how many multiplications a node makes."""
@@ -226,6 +238,12 @@ class Planner:
             "memory_budget must be enough for the explanation, which untiled takes "
             f"{in_units(untiled)} and by tiles {tiles}; got {in_units(budget)}{end}"
         )
+
+
+def _first_middle_last(n: int, edge: int) -> tuple[Interval, Interval, Interval]:
+    """Of the intervals that a length is divided into the first, one in the middle and the last."""
+    size, count = min(edge, n), -(-n // edge)
+    return (0, size), ((n - size) // 2, (n - size) // 2 + size), ((count - 1) * edge, n)
 
 
 def share(box: Box, shape: Sequence[int]) -> float:
