@@ -168,8 +168,11 @@ class _Found(NamedTuple):
 
 
 def _attributed(method: LRP | DeepLift, inputs: Tensor, plan: Plan, **arguments: Any) -> _Found:
-    """What a method gives; within a budget, without inner layers."""
-    chosen = None if plan.memory_budget else layers_to_show(method, inputs, plan.layers)
+    """What a method gives; within a budget, with inner layers that are named alone."""
+    if plan.memory_budget is None:
+        method.prepare(inputs)
+    left_out = plan.memory_budget is not None and not plan.layers
+    chosen = None if left_out else layers_to_show(method, inputs, plan.layers)
     arguments |= {"layers": chosen, "memory_budget": plan.memory_budget}
     start = time.perf_counter()
     found = method.attribute(inputs, return_convergence_delta=True, **arguments)
@@ -192,7 +195,8 @@ class _LayerWiseRelevance:
         if self._plan.memory_budget is not None:  # a report would exceed it
             pixels = float(relevance.double().sum())
             sums = Sums(pixels + excess, pixels, biases=0.0, other=excess, shortfall=0.0)
-            return Attribution(self._title, "f(x)", relevance, sums, found.seconds, settings)
+            maps = maps_of(found.layers)
+            return Attribution(self._title, "f(x)", relevance, sums, found.seconds, settings, maps)
         report = self._lrp.report(inputs, target=target)
         other = report.stabilizer + report.dropped
         return Attribution(
