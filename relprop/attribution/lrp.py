@@ -156,7 +156,8 @@ class LRP(Layered):
                 norm and the convolution that it is folded into are one layer.
             memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
                 its weights, and the inputs; what would take more is made by tiles, with the same
-                result (`tiling` says by which). None: as much as it takes.
+                result (`tiling` says by which). Relevance of `layers` is within it. None: as much
+                as it takes.
             create_graph: whether the relevance can itself be differentiated, by `inputs` and by the
                 model's weights, as for a loss that it is part of; needs the memory of all
                 activations.
@@ -186,8 +187,8 @@ class LRP(Layered):
             tiles = self._tiles(arguments, memory_budget, target, layers, cuda_graph=cuda_graph)
             if tiles is not None:
                 sums, many = self._by_tiles(tiles, tensors, arguments, target)
-                made = [self._of_tiles(R, score) for R, score in sums]
-                return results(inputs, made, many, return_convergence_delta)
+                made = [self._of_tiles(*one) for one in sums]
+                return results(inputs, made, many, return_convergence_delta, layers is not None)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             if cuda_graph:
@@ -265,10 +266,12 @@ class LRP(Layered):
             given = tuple(a for a in arguments if isinstance(a, Tensor))
             return exported(plan, explain, given, output)
 
-    def _of_tiles(self, relevance: tuple[Tensor, ...], score: Tensor) -> Explanation:
+    def _of_tiles(
+        self, relevance: Tensors, layers: dict[str, Tensor], score: Tensor
+    ) -> Explanation:
         """The same, of relevance that was found by tiles."""
         self._check(relevance, score)
-        return Explanation(relevance, score - sum(map(per_example, relevance)))
+        return Explanation(relevance, score - sum(map(per_example, relevance)), layers)
 
     def report(
         self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 import relprop
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling import planner as plans
+from relprop.attribution.tiling.in_memory import Division, peak_of, plan_tiles, work_of
 from relprop.attribution.tiling.tiling import in_units
 from relprop.rules import lrp
 
@@ -38,10 +40,11 @@ def test_tiles_cover_the_cut_once_and_fit(name: str, make: Callable[[nn.Module],
     for share in (0.95, 0.92, 0.9):
         tiling = explainer.tiling(X, int(share * untiled))
         assert tiling.untiled == untiled and tiling.peak <= tiling.budget
-        covered = torch.zeros(tiling.space, dtype=torch.int)
-        for (top, bottom), (left, right) in tiling.boxes:
-            covered[top:bottom, left:right] += 1
-        assert (covered == 1).all()
+        for part in tiling.parts:
+            covered = torch.zeros(part.space, dtype=torch.int)
+            for (top, bottom), (left, right) in part.boxes:
+                covered[top:bottom, left:right] += 1
+            assert (covered == 1).all()
         peaks.append(tiling.peak)
     assert peaks[-1] < untiled
 
@@ -137,13 +140,43 @@ def test_a_model_without_images_is_refused() -> None:
         explainer.attribute(x, target=1, memory_budget=1)
 
 
-def test_layers_are_refused_where_there_are_tiles() -> None:
+def test_layers_are_paid_for_by_the_budget() -> None:
     explainer = relprop.LRP(network("VGG"))
-    untiled = explainer.tiling(X, PLENTY).untiled
-    relevance, layers = explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled)
-    assert relevance.shape == X.shape and set(layers) == {"3"}
-    with pytest.raises(relprop.InvalidInputError, match=r"layers must be None .* at least"):
-        explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled // 2)
+    with torch.no_grad():
+        without, _ = explainer.planner((X,), 2, 1.0)
+        planner, _ = explainer.planner((X,), 2, 1.0, ["0", "3"])
+    elements = sum(math.prod(explainer.layer_shapes(X)[layer]) for layer in ("0", "3"))
+    assert planner.of_layers == 2 * 8 * elements and without.of_layers == 0
+    assert planner.untiled >= without.untiled + planner.of_layers
+    least = int(0.8 * planner.untiled)
+    assert plan_tiles(planner, least)[0].peak <= least
+    sentence = r"for what is attributed to the layers, which takes .*; got 1 KiB: ask for fewer"
+    with pytest.raises(relprop.InvalidInputError, match=sentence):
+        explainer.attribute(X, target=1, layers=["0"], memory_budget="1KiB")
+
+
+def deep() -> nn.Module:
+    """Twelve convolutions between pools, whose halos are long."""
+    layers: list[nn.Module] = []
+    for given, made in ((3, 4), (4, 8), (8, 16), (16, 32)):
+        for channels in (given, made, made):
+            layers += [nn.Conv2d(channels, made, 3, padding=1), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4))
+
+
+def test_a_second_cut_saves_work() -> None:
+    explainer, x = relprop.LRP(deep().eval()), torch.zeros(()).expand(1, 3, 1024, 1024)
+    with torch.no_grad():
+        planner, _ = explainer.planner((x,), 1, 1.0)
+    budget = planner.untiled // 8
+    tiling = explainer.tiling(x, budget)
+    assert len(tiling.parts) == 2 and tiling.peak <= budget
+    assert str(tiling).count("elements of the cut before, with") == 1
+    for cut in planner.worth_a_look(planner.cuts()[0]):
+        for edge in plans.edges(max(planner.space(cut))):
+            single = Division((cut,), (edge,))
+            assert peak_of(planner, single) > budget or work_of(planner, single) > tiling.work
 
 
 def test_deeplift_makes_no_tiles_of_sequences() -> None:

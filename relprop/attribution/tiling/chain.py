@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from relprop.attribution.tiling.planner import TILED, UNTILED, Planner, boxes
+from relprop.attribution.tiling.planner import TILED, UNTILED, Planner, boxes, edges
 from relprop.attribution.tiling.tiling import in_units, times
 from relprop.errors import InvalidInputError
 from relprop.graph.cut import Cut
@@ -173,15 +173,15 @@ class _Search:
 
     def _stage(self, cut: Cut) -> Stage | None:
         """The stage by the largest tiles that fit, if any do."""
-        edges = _edges(max(self._planner.space(cut)))
-        low, high = -1, len(edges) - 1
+        sizes = edges(max(self._planner.space(cut)))
+        low, high = -1, len(sizes) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self._fits(self._peak(cut, edges[middle]))
+            fits = self._fits(self._peak(cut, sizes[middle]))
             low, high = (middle, high) if fits else (low, middle - 1)
         if low < 0:
             return None
-        planner, edge, body = self._planner, edges[low], cut.body
+        planner, edge, body = self._planner, sizes[low], cut.body
         return Stage(
             cut,
             planner.space(cut),
@@ -198,10 +198,7 @@ class _Search:
 
     def _peak(self, cut: Cut, edge: int) -> int:
         """Bytes at a tile."""
-        planner, body = self._planner, cut.body
-        part = planner.part_of(cut, edge)
-        tile = planner.taken(body.nodes, part) + planner.sweeps * sum(map(part, body.inputs))
-        return math.ceil(tile + BESIDE * sum(map(part, (*body.inputs, body.cut))))
+        return self._planner.tile(cut, edge, BESIDE)
 
     def _ended(
         self, way: _Way, pooled: Pooled | None, whole: float
@@ -220,9 +217,3 @@ class _Search:
             peak = max(peak, *(stage.peak for stage in way.stages))
             cost = way.cost + at_end
             yield cost, Chain(self._budget, peak, way.stages, head, pooled, work)
-
-
-def _edges(longest: int) -> list[int]:
-    """Sizes of tiles, from one element to all, that divide a space about evenly."""
-    root = math.isqrt(longest)
-    return sorted({*range(1, root + 1), *(-(-longest // count) for count in range(1, root + 1))})
