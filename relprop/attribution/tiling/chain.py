@@ -163,13 +163,15 @@ class _Search:
         """Enter what a way leads to in one more stage, where no other leads at a lower cost."""
         for cut in self._planner.cuts(way.above)[0] if cuts is None else cuts:
             name = cut.body.cut
-            stage = self._stage(cut) if name in names else None
-            if stage is None:
+            if name not in names:
                 continue
-            stored = STORED * math.prod(self._planner.sizes.shapes[name])
-            cost = way.cost + stage.work + stored
-            if name not in ways or cost < ways[name].cost:
-                ways[name] = _Way((*way.stages, stage), cut.head, cost)
+            known = ways[name].cost if name in ways else math.inf
+            stored = way.cost + STORED * math.prod(self._planner.sizes.shapes[name])
+            if stored + TILED * sum(map(self._planner.products, cut.body.nodes)) >= known:
+                continue  # even without halos
+            stage = self._stage(cut)
+            if stage is not None and stored + stage.work < known:
+                ways[name] = _Way((*way.stages, stage), cut.head, stored + stage.work)
 
     def _stage(self, cut: Cut) -> Stage | None:
         """The stage by the largest tiles that fit, if any do."""

@@ -6,6 +6,7 @@ rules keep from the way through to the way back, and what the largest single ste
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,6 +118,7 @@ class Planner:
         """How many bytes a tile has of each activation of the body."""
         wanted = cut.body.wanted(self.middle(cut, edge))
 
+        @functools.cache
         def part(value: Value) -> float:
             return self.sizes.bytes(value) * share(wanted[value], self.sizes.shapes[value])
 
