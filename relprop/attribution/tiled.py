@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from relprop.attribution.arguments import Inputs, Target, as_bytes, count_target
 from relprop.attribution.attributor import Attributor, name_inputs, per_example, require_finite
 from relprop.attribution.explanation import Tensors
 from relprop.attribution.modes import explaining
-from relprop.attribution.tiling.bodies import Rules
+from relprop.attribution.tiling.bodies import Books, Rules
 from relprop.attribution.tiling.in_memory import plan_tiles
 from relprop.attribution.tiling.methods import Method
 from relprop.attribution.tiling.passes import TiledPass
@@ -71,6 +72,7 @@ class Tiled(Attributor):
         layers: Layers = None,
         sweeps: float = 1.0,
         cuda_graph: bool = False,
+        books: Books | None = None,
     ) -> TiledPass | None:
         """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
         if memory_budget is None or _space(arguments) < self.LEAST_SPACE:
@@ -82,6 +84,8 @@ class Tiled(Attributor):
             )
         budget = as_bytes(memory_budget)
         planner, constants = self.planner(arguments, count_targets(target), sweeps, layers)
+        if books is not None:
+            planner = replace(planner, sweep=planner.sweep.keeping_all())
         tiling, cuts = plan_tiles(planner, budget)
         if not cuts:
             return None
@@ -90,7 +94,7 @@ class Tiled(Attributor):
                 "leave out cuda_graph where an explanation is made by tiles; give a memory_budget "
                 f"of at least {in_units(tiling.untiled)} for it as a whole"
             )
-        rules = Rules(planner.sweep, self.METHOD, constants, {*planner.layers.values()})
+        rules = Rules(planner.sweep, self.METHOD, constants, {*planner.layers.values()}, books)
         return TiledPass(cuts, tiling, rules, planner.sizes.shapes, planner.layers)
 
     @contextmanager

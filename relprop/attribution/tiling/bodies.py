@@ -6,7 +6,7 @@ snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ class Windowed(Protocol):
 
 
 Images = Mapping[Value, Tensor | Windowed]
+Books = Callable[[Any], Callable[[Node, Any, Any], None]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class Rules:
         method: whose rules they are.
         constants: the model's weights as they are now.
         layers: the activations to attribute to besides the images.
+        books: makes, of what the rules read, what is told of every node that a message crosses.
     """
 
     whole: Sweep
     method: Method[Any]
     constants: Snapshot
     layers: Collection[Value] = ()
+    books: Books | None = None
 
     @property
     def by_value(self) -> dict[Value, Rule]:
@@ -84,21 +87,24 @@ class Rules:
             for node in graph.nodes
         ]
         stand_in = {a: b for a, b in self.whole.stand_in.items() if b in made}
-        return Sweep(graph, rules, stand_in, also=self.layers, winograd=self.whole.winograd)
+        whole = self.whole
+        return Sweep(graph, rules, stand_in, whole.keep_all, self.layers, whole.winograd)
 
     def back(
         self, sweep: Sweep, runs: Sequence[Run], message: Any, done: Collection[Run]
     ) -> tuple[dict[Value, Any], dict[Value, Tensor]]:
         """Send a message back: what reaches the inputs, and what is attributed to layers."""
         context = self.method.context(sweep.graph, sweep, runs)
+        enter = self.books(context) if self.books else None
         found: dict[Value, Tensor] = {}
 
-        def watch(node: Node, arrived: Any, _: Any) -> None:
+        def watch(node: Node, arrived: Any, sent: Any) -> None:
             if node.output in self.layers:
                 found[node.output] = self.method.attributed(arrived, context, node.output)
+            if enter is not None:
+                enter(node, arrived, sent)
 
-        watching = watch if self.layers else None
-        return sweep.backward(context, runs, message, watching, done), found
+        return sweep.backward(context, runs, message, watch, done), found
 
 
 @dataclass(frozen=True)
