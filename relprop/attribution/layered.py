@@ -7,11 +7,9 @@ from typing import Any
 from torch import Size
 
 from relprop.attribution.arguments import Inputs
-from relprop.attribution.attributor import name_inputs
 from relprop.attribution.modes import explaining
 from relprop.attribution.tiled import Tiled
 from relprop.graph.layers import all_layers
-from relprop.graph.sizes import find_sizes
 
 
 class Layered(Tiled):
@@ -26,6 +24,5 @@ class Layered(Tiled):
         _, arguments = self._arguments(inputs, additional_forward_args)
         with explaining():
             plan = self._plan(arguments, sparing=True)
-            named = name_inputs(plan.graph, arguments)
-            shapes = find_sizes(plan.sweep, plan.constants(), named).shapes
+            shapes = plan.sizes(arguments).shapes
         return {name: shapes[value] for name, value in all_layers(plan.graph).items()}

@@ -24,7 +24,6 @@ from relprop.attribution.tiling.tiling import Tiling, in_units
 from relprop.errors import InvalidInputError, OutOfMemoryError
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
-from relprop.graph.sizes import find_sizes
 
 Layers = Sequence[str | nn.Module] | None
 
@@ -139,7 +138,7 @@ class Tiled(Attributor):
         plan = self._plan(arguments, sparing=True)
         named = find_layers(plan.graph, self.model, layers)
         sweep, constants = plan.keeping(named.values()), plan.constants()
-        sizes = find_sizes(sweep, constants, name_inputs(plan.graph, arguments))
+        sizes = plan.sizes(arguments)
         return Planner(sweep, sizes, constants, self.METHOD, sweeps, targets, named), constants
 
     def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:

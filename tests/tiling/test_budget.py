@@ -12,10 +12,14 @@ from image_networks import NETWORKS, build, gated, network
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution import attributor
 from relprop.attribution.tiled import Tiled
 from relprop.attribution.tiling import planner as plans
 from relprop.attribution.tiling.in_memory import Division, peak_of, plan_tiles, work_of
 from relprop.attribution.tiling.tiling import in_units
+from relprop.graph.constants import Snapshot
+from relprop.graph.sizes import Sizes
+from relprop.graph.sweep import Sweep
 from relprop.rules import lrp
 
 X = torch.randn(1, 3, 97, 81, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -138,6 +142,21 @@ def test_a_model_without_images_is_refused() -> None:
     assert torch.equal(explainer.attribute(x, target=1, memory_budget="1 MiB"), whole)
     with pytest.raises(relprop.InvalidInputError, match=r"by tiles no less.*it has no place|reads"):
         explainer.attribute(x, target=1, memory_budget=1)
+
+
+def test_sizes_are_found_once_for_inputs_of_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer, found = relprop.LRP(network("VGG")), attributor.find_sizes
+    seen: list[torch.Size] = []
+
+    def find_sizes(sweep: Sweep, constants: Snapshot, named: dict[str, Tensor]) -> Sizes:
+        seen.extend(x.shape for x in named.values())
+        return found(sweep, constants, named)
+
+    monkeypatch.setattr(attributor, "find_sizes", find_sizes)
+    small = X[..., :61]
+    takes = [explainer.tiling(x, PLENTY).untiled for x in (X, X + 1, small, small, X)]
+    assert seen == [X.shape, small.shape, X.shape]
+    assert takes[0] == takes[1] == takes[4] > takes[2] == takes[3]
 
 
 def test_layers_are_paid_for_by_the_budget() -> None:
