@@ -29,8 +29,14 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(tiled, "plan_tiles", plan)
 
 
-@pytest.mark.parametrize("bias", ["absorb", "redistribute"])
-@pytest.mark.parametrize("composite", ["epsilon", "epsilon_plus_flat", "epsilon_alpha2_beta1"])
+@pytest.mark.parametrize(
+    ("composite", "bias"),
+    [
+        ("epsilon", "redistribute"),
+        ("epsilon_plus_flat", "absorb"),
+        ("epsilon_alpha2_beta1", "absorb"),
+    ],
+)
 @pytest.mark.parametrize("name", ["VGG", "ResNet", "EfficientNet-Lite"])
 def test_every_node_has_the_account_that_it_has_in_the_whole(
     name: str, composite: str, bias: str, monkeypatch: pytest.MonkeyPatch
