@@ -15,6 +15,9 @@ COST ?= benchmarks/results/cost
 COST_PARTS := methods memory many scaling
 FLIPPING ?= benchmarks/results/pixel_flipping
 THROUGHPUT ?= benchmarks/results/throughput
+LARGE ?= benchmarks/results/large
+# A photograph of 5312 x 2988 pixels by Clemens Engelhardt, CC0, out of a package of Debian's.
+PHOTO ?= build/photo/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg
 GPU ?= benchmarks/results/gpu
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
@@ -45,7 +48,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput peers bench bench-full wheel wheel-test clean
+.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput large peers bench bench-full wheel wheel-test clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +98,9 @@ flipping: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-inst
 
 throughput: $(VENV)/.demo-installed $(VENV)/.ray-installed $(VENV)/.peers-installed  ## count pictures a second from files to relevance on disk; results go to THROUGHPUT; ARGS="--work VGG16"
 	$(BIN)/python -m benchmarks.throughput --output $(THROUGHPUT) $(ARGS)
+
+large: $(VENV)/.demo-installed $(VENV)/.large-installed $(VENV)/.peers-installed $(PHOTO)  ## explain scenes of up to 268 megapixels and a photograph within 2 GiB; results go to LARGE; PHOTO=FILE where there is no apt-get
+	$(BIN)/python -m benchmarks.large --photograph $(PHOTO) --output $(LARGE) $(ARGS)
 
 peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)
@@ -146,6 +152,11 @@ $(BUILD_DONE): $(TORCH_DONE) $(SOURCES)
 	@rm -f relprop/_*.so  # else kernels of an older build could outlive it
 	$(PIP) --no-build-isolation --editable .
 	@touch $@
+
+build/photo/%.jpg:
+	mkdir -p build/photo
+	cd build/photo && apt-get download lomiri-wallpapers-16.04 && dpkg-deb --extract lomiri-wallpapers-16.04_*.deb .
+	touch $@
 
 $(VENV)/.peers-installed: $(TORCH_DONE)
 	$(PIP) --no-deps $(PEERS)

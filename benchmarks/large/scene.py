@@ -12,6 +12,8 @@ from relprop.graph.intervals import Box
 
 WAVES = ((3, 5, 0.0), (17, 11, 1.0), (61, 47, 2.0), (149, 173, 0.5), (7, 401, 1.5))
 """Lengths of waves down and across, in pixels, and their phases."""
+NAME = "waves"
+"""What names of scenes begin with."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Scene:
     @property
     def name(self) -> str:
         """By its size."""
-        return f"waves, {self.pixels} pixels a side"
+        return f"{NAME}, {self.pixels} pixels a side"
 
     def window(self, box: Box) -> NDArray[Any]:
         """The pixels of a box, shape (3, h, w)."""

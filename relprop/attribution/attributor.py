@@ -24,6 +24,7 @@ from relprop.graph.exclusion import WEIGHTS
 from relprop.graph.node import Graph, Node, Run, Value
 from relprop.graph.nonlinear import Opaque
 from relprop.graph.outputs import Output, choose_output
+from relprop.graph.sizes import Sizes, find_sizes
 from relprop.graph.sweep import Sweep
 from relprop.rules.support import require_supported
 
@@ -47,6 +48,7 @@ class Plan:
     #: Whether examples lie along the first dimension of every activation, once that is known.
     by_examples: bool | None = None
     _keeping: dict[frozenset[Value], Sweep] = field(default_factory=dict)
+    _sizes: tuple[object, Sizes] | None = None
 
     def keeping(self, layers: Collection[Value]) -> Sweep:
         """The sweep, keeping besides what the relevance of some layers is read from."""
@@ -56,6 +58,15 @@ class Plan:
         if wanted not in self._keeping:
             self._keeping[wanted] = self.sweep.keeping(wanted)
         return self._keeping[wanted]
+
+    def sizes(self, arguments: Sequence[Any]) -> Sizes:
+        """The sizes of all activations for such arguments of the model; the last are kept."""
+        named = name_inputs(self.graph, arguments)
+        key = [(name, t.shape, t.dtype, t.device) for name, t in named.items()]
+        known = self._sizes
+        if known is None or known[0] != key:
+            self._sizes = known = key, find_sizes(self.sweep, self.constants(), named)
+        return known[1]
 
     @property
     def graph(self) -> Graph:

@@ -159,7 +159,7 @@ class DeepLift(Layered):
             if tiles is not None:
                 by_tiles = PassByTiles(tiles, tensors, others, make)
                 made, many = by_tiles.explain(references, lambda y: self.seeds_of(target, y))
-                return results(inputs, made, many, return_convergence_delta)
+                return results(inputs, made, many, return_convergence_delta, layers is not None)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)

@@ -13,7 +13,7 @@ from relprop.attribution.attributor import Plan, name_inputs, per_example, requi
 from relprop.attribution.explanation import Explanation, Sent, Tensors, Watched
 from relprop.attribution.kept import KeptRun
 from relprop.attribution.references import References, have_examples_first, repeated
-from relprop.attribution.tiling.passes import TiledPass
+from relprop.attribution.tiling.passes import Sums, TiledPass
 from relprop.graph.constants import Snapshot
 from relprop.graph.node import Node, Run, Value
 from relprop.graph.sweep import Sweep
@@ -204,24 +204,24 @@ class PassByTiles:
         filled = self.tiles.fill(self._named(self.inputs))
         sums: list[Explanation] = []
         for k in range(references.count):
-            baseline, runs = self._swept(filled, references.baseline(k))
-            found, many = self._against(baseline, runs, seeds_of)
+            baseline, others, runs = self._swept(filled, references.baseline(k))
+            found, many = self._against(baseline, [filled, others], runs, seeds_of)
             sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
         return [total.over(references.count) for total in sums], many
 
-    def _swept(self, filled: Tensor, baseline: Tensors) -> tuple[Tensors, list[Run]]:
+    def _swept(self, filled: Sums, baseline: Tensors) -> tuple[Tensors, Sums, list[Run]]:
         """The head's sweeps; and the baseline, repeated where the sweep of one is of no use."""
-        inputs, others = self._named(self.inputs), self._named(baseline)
-        through = self.tiles.through_head
-        runs = [through(filled, inputs), through(self.tiles.fill(others), others)]
+        others = self.tiles.fill(self._named(baseline))
+        runs = [self.tiles.through_head(filled), self.tiles.through_head(others)]
         sizes = [len(self.inputs[0]), len(baseline[0])]
         if sizes[0] != sizes[1] and not have_examples_first(runs, sizes):
             return self._swept(filled, repeated(baseline, sizes[0]))
-        return baseline, runs
+        return baseline, others, runs
 
     def _against(
         self,
         baseline: Tensors,
+        filled: Sequence[Sums],
         runs: Sequence[Run],
         seeds_of: Callable[[Tensor], tuple[list[Tensor], bool]],
     ) -> tuple[list[Explanation], bool]:
@@ -229,17 +229,14 @@ class PassByTiles:
         y, y0 = (run.values[graph.output] for run in runs)
         each, many = seeds_of(y)
         differences = [require_finite(per_example((y - y0) * seed)) for seed in each]
-        arguments = [self._named(self.inputs), self._named(baseline)]
         found = []
-        for sums, difference in zip(
-            self.tiles.back(runs, arguments, each), differences, strict=True
-        ):
-            m = tuple(
-                sums[name] if name in sums else torch.zeros_like(x)
-                for name, x in zip(graph.inputs, self.inputs, strict=False)
-            )
-            delta = sum(map(per_example, contributions_of(m, self.inputs, baseline))) - difference
-            found.append(Explanation(self.make(m, self.inputs, baseline), delta))
+        for sums, difference in zip(self.tiles.back(runs, filled, each), differences, strict=True):
+            m = self.tiles.of_inputs(sums, self.inputs)
+            contributions = contributions_of(m, self.inputs, baseline)
+            delta = sum(map(per_example, contributions)) - difference
+            of_inputs = dict(zip(graph.inputs, contributions, strict=False))
+            layers = self.tiles.of_layers({**sums, **of_inputs}, y)
+            found.append(Explanation(self.make(m, self.inputs, baseline), delta, layers))
         return found, many
 
     def _named(self, inputs: Tensors) -> dict[Value, Tensor]:

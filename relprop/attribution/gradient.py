@@ -93,7 +93,8 @@ class OneGradient(Tiled, GradientMethod):
         ):
             tiles = self._tiles(arguments, memory_budget, target)
             if tiles is not None:
-                return tensors, *self._by_tiles(tiles, tensors, arguments, target)
+                made, many = self._by_tiles(tiles, tensors, arguments, target)
+                return tensors, [(m, score) for m, _, score in made], many
             plan, run, output = self._forward(arguments)
             each, many = seeds(target, output)
             found = []

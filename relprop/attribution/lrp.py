@@ -17,6 +17,7 @@ from relprop.attribution.attributor import (
     per_example,
     require_finite,
 )
+from relprop.attribution.books import Books
 from relprop.attribution.cuda_graphs import require_cuda
 from relprop.attribution.explanation import Explanation, Sent, Tensors, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
@@ -24,17 +25,18 @@ from relprop.attribution.layered import Layered
 from relprop.attribution.modes import explaining
 from relprop.attribution.relevance_passes import recorded, relevance_of, sent_back
 from relprop.attribution.tiling.methods import ByRelevance
+from relprop.attribution.tiling.passes import TiledPass
 from relprop.errors import InexactWarning, InvalidInputError, NumericalError
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
-from relprop.graph.node import Graph, Value, is_scalar
+from relprop.graph.node import Graph, Value
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
 from relprop.report import Report
 from relprop.rules.lrp.composite import Composite, bounds_ratios, lrp_rules, stand_ins
 from relprop.rules.lrp.pools import MAX_POOLS
 from relprop.rules.lrp.presets import COMPOSITES
-from relprop.rules.lrp.relevance import Account, Denominators, LrpContext, Relevance, booked
+from relprop.rules.lrp.relevance import Denominators, LrpContext, Relevance, booked
 from relprop.rules.lrp.stabilizer import Stabilizer, as_stabilizer
 from relprop.rules.lrp.table import RuleTable
 from relprop.rules.lrp.weighted import BIAS_POLICIES, Bound, Settings
@@ -154,7 +156,8 @@ class LRP(Layered):
                 norm and the convolution that it is folded into are one layer.
             memory_budget: bytes, a number or such as `"2GiB"`, beside the model, what is derived of
                 its weights, and the inputs; what would take more is made by tiles, with the same
-                result (`tiling` says by which). None: as much as it takes.
+                result (`tiling` says by which). Relevance of `layers` is within it. None: as much
+                as it takes.
             create_graph: whether the relevance can itself be differentiated, by `inputs` and by the
                 model's weights, as for a loss that it is part of; needs the memory of all
                 activations.
@@ -184,8 +187,8 @@ class LRP(Layered):
             tiles = self._tiles(arguments, memory_budget, target, layers, cuda_graph=cuda_graph)
             if tiles is not None:
                 sums, many = self._by_tiles(tiles, tensors, arguments, target)
-                made = [self._of_tiles(R, score) for R, score in sums]
-                return results(inputs, made, many, return_convergence_delta)
+                made = [self._of_tiles(*one) for one in sums]
+                return results(inputs, made, many, return_convergence_delta, layers is not None)
             plan = self._plan(arguments)
             named = find_layers(plan.graph, self.model, layers)
             if cuda_graph:
@@ -263,45 +266,58 @@ class LRP(Layered):
             given = tuple(a for a in arguments if isinstance(a, Tensor))
             return exported(plan, explain, given, output)
 
-    def _of_tiles(self, relevance: tuple[Tensor, ...], score: Tensor) -> Explanation:
+    def _of_tiles(
+        self, relevance: Tensors, layers: dict[str, Tensor], score: Tensor
+    ) -> Explanation:
         """The same, of relevance that was found by tiles."""
         self._check(relevance, score)
-        return Explanation(relevance, score - sum(map(per_example, relevance)))
+        return Explanation(relevance, score - sum(map(per_example, relevance)), layers)
 
     def report(
-        self, inputs: Inputs, target: Target = None, additional_forward_args: Any = None
+        self,
+        inputs: Inputs,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        memory_budget: int | str | None = None,
     ) -> Report:
         """Where the score went, node by node: to the inputs, to biases, to the stabilizer.
 
-        Takes the arguments of `attribute`, and the memory of all activations at once. Sums are over
-        the batch.
+        Takes the arguments of `attribute`, and the memory of all activations at once; or, where
+        that is more than a `memory_budget`, is made by tiles. Sums are over the batch.
         """
         tensors, arguments = self._arguments(inputs, additional_forward_args)
         with explaining():
-            plan = self._plan(arguments)
-            sweep = plan.sweep.keeping_all()
-            run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
-            output = run.values[plan.graph.output]
-            seed = one_hot(target, output)
-            score = require_finite(per_example(output * seed)).double().sum().item()
-            ledger = _ledger(plan)
-            context = LrpContext(run, plan.graph.nonnegative, ledger=ledger)
+            plan = self._plan(arguments, sparing=memory_budget is not None)
+            books = Books(plan.sweep)
+            tiles = self._tiles(arguments, memory_budget, target, books=books.keep)
+            if tiles is None:
+                score, found = self._reached(plan, books, arguments, target)
+            else:
+                score, found = self._reached_by_tiles(tiles, arguments, target)
+        reached = {name: total.double().sum().item() for name, total in found.items()}
+        explained = sum(reached.get(name, 0.0) for name in plan.graph.inputs[: len(tensors)])
+        return Report(score, explained, sum(reached.values()) - explained, books.accounts)
 
-            def total(relevance: Relevance | None, value: str) -> float:
-                if relevance is None:
-                    return 0.0
-                v = run.values[value]
-                return booked(relevance.total(run, v), v).double().sum().item()
+    def _reached(
+        self, plan: Plan, books: Books, arguments: Sequence[Any], target: Target
+    ) -> tuple[float, dict[Value, Tensor]]:
+        """The score, and what reached the graph's inputs."""
+        sweep = plan.sweep.keeping_all()
+        run = sweep.forward(plan.constants(), name_inputs(plan.graph, arguments))
+        score, seed = _explained(run.values[plan.graph.output], target)
+        context = LrpContext(run, plan.graph.nonnegative)
+        arrived = sweep.backward(context, [run], Relevance(seed), books.keep(context))
+        found = ((name, R, run.values[name]) for name, R in arrived.items())
+        return score, {name: booked(R.total(run, v), v) for name, R, v in found}
 
-            def watch(node: Any, arrived: Relevance, sent: Any) -> None:
-                account = ledger[node.output]
-                account.received += total(arrived, node.output)
-                account.passed += sum(map(total, sent, node.inputs))
-
-            arrived = sweep.backward(context, [run], Relevance(seed), watch)
-            reached = {name: total(arrived.get(name), name) for name in plan.graph.inputs}
-        explained = sum(reached[name] for name in plan.graph.inputs[: len(tensors)])
-        return Report(score, explained, sum(reached.values()) - explained, list(ledger.values()))
+    def _reached_by_tiles(
+        self, tiles: TiledPass, arguments: Sequence[Any], target: Target
+    ) -> tuple[float, dict[Value, Tensor]]:
+        """The same by tiles."""
+        filled = tiles.fill(name_inputs(tiles.graph, arguments))
+        run = tiles.through_head(filled)
+        score, seed = _explained(run.values[tiles.graph.output], target)
+        return score, tiles.back([run], [filled], [seed])[0]
 
     def _check(self, relevance: tuple[Tensor, ...], score: Tensor) -> None:
         """Whether small denominators made the relevance of an example worthless."""
@@ -327,11 +343,7 @@ class LRP(Layered):
         return Sweep(graph, rules, stand_ins(graph, rules), winograd=bounds_ratios(graph, rules))
 
 
-def _ledger(plan: Plan) -> dict[str, Account]:
-    """An empty account for every node that carries relevance."""
-    pairs = zip(plan.graph.nodes, plan.sweep.crossings, strict=True)
-    return {
-        node.output: Account(node, getattr(rule, "name", ""))
-        for node, rule in pairs
-        if not is_scalar(node)
-    }
+def _explained(output: Tensor, target: Target) -> tuple[float, Tensor]:
+    """The score of the whole batch, and what to send back."""
+    seed = one_hot(target, output)
+    return require_finite(per_example(output * seed)).double().sum().item(), seed

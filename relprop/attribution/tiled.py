@@ -5,21 +5,27 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from relprop.attribution.arguments import Inputs, Target, as_bytes, count_targets, seeds
 from relprop.attribution.attributor import Attributor, name_inputs, per_example, require_finite
+from relprop.attribution.explanation import Tensors
 from relprop.attribution.modes import explaining
+from relprop.attribution.tiling.bodies import Books, Rules
+from relprop.attribution.tiling.in_memory import plan_tiles
 from relprop.attribution.tiling.methods import Method
 from relprop.attribution.tiling.passes import TiledPass
 from relprop.attribution.tiling.planner import Planner
 from relprop.attribution.tiling.tiling import Tiling, in_units
 from relprop.errors import InvalidInputError, OutOfMemoryError
 from relprop.graph.constants import Snapshot
-from relprop.graph.sizes import find_sizes
+from relprop.graph.layers import find_layers
+
+Layers = Sequence[str | nn.Module] | None
 
 SPARE = 0.9
 """The share of a GPU's free memory that an explanation is advised to take."""
@@ -55,16 +61,17 @@ class Tiled(Attributor):
             )
         with explaining():
             planner, _ = self.planner(arguments, count_targets(target), self.SWEEPS)
-            return planner.plan(as_bytes(memory_budget))[0]
+            return plan_tiles(planner, as_bytes(memory_budget))[0]
 
     def _tiles(
         self,
         arguments: Sequence[Any],
         memory_budget: int | str | None,
         target: Target,
-        layers: object = None,
+        layers: Layers = None,
         sweeps: float = 1.0,
         cuda_graph: bool = False,
+        books: Books | None = None,
     ) -> TiledPass | None:
         """The sweeps of an explanation by tiles, if it does not fit into the budget otherwise."""
         if memory_budget is None or _space(arguments) < self.LEAST_SPACE:
@@ -75,17 +82,19 @@ class Tiled(Attributor):
                 f"for gradients of the explanation; got {memory_budget!r}"
             )
         budget = as_bytes(memory_budget)
-        planner, constants = self.planner(arguments, count_targets(target), sweeps)
-        tiling, cut = planner.plan(budget)
-        if cut is None:
+        planner, constants = self.planner(arguments, count_targets(target), sweeps, layers)
+        if books is not None:
+            planner = replace(planner, sweep=planner.sweep.keeping_all())
+        tiling, cuts = plan_tiles(planner, budget)
+        if not cuts:
             return None
-        refused = {"layers must be None": layers is not None, "leave out cuda_graph": cuda_graph}
-        for wanted in (sentence for sentence, given in refused.items() if given):
+        if cuda_graph:
             raise InvalidInputError(
-                f"{wanted} where an explanation is made by tiles; give a memory_budget "
+                "leave out cuda_graph where an explanation is made by tiles; give a memory_budget "
                 f"of at least {in_units(tiling.untiled)} for it as a whole"
             )
-        return TiledPass(cut, tiling, planner.sweep, self.METHOD, constants)
+        rules = Rules(planner.sweep, self.METHOD, constants, {*planner.layers.values()}, books)
+        return TiledPass(cuts, tiling, rules, planner.sizes.shapes, planner.layers)
 
     @contextmanager
     def _saying_what_fits(self, inputs: Inputs, target: Target, more: Any) -> Iterator[None]:
@@ -120,16 +129,17 @@ class Tiled(Attributor):
         )
 
     def planner(
-        self, arguments: Sequence[Any], targets: int, sweeps: float
+        self, arguments: Sequence[Any], targets: int, sweeps: float, layers: Layers = None
     ) -> tuple[Planner, Snapshot]:
         """What decides about tiles, and the weights as they are now.
 
         Of the model's arguments, only the sizes matter.
         """
         plan = self._plan(arguments, sparing=True)
-        constants = plan.constants()
-        sizes = find_sizes(plan.sweep, constants, name_inputs(plan.graph, arguments))
-        return Planner(plan.sweep, sizes, constants, self.METHOD, sweeps, targets), constants
+        named = find_layers(plan.graph, self.model, layers)
+        sweep, constants = plan.keeping(named.values()), plan.constants()
+        sizes = plan.sizes(arguments)
+        return Planner(sweep, sizes, constants, self.METHOD, sweeps, targets, named), constants
 
     def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
         """For every target what to send back from the output, and whether there are many."""
@@ -137,22 +147,18 @@ class Tiled(Attributor):
 
     def _by_tiles(
         self, tiles: TiledPass, inputs: Sequence[Tensor], arguments: Sequence[Any], target: Target
-    ) -> tuple[list[tuple[tuple[Tensor, ...], Tensor]], bool]:
-        """For every target what reaches the inputs, and the score; whether there are many."""
-        named = name_inputs(tiles.graph, arguments)
-        run = tiles.through_head(tiles.fill(named), named)
+    ) -> tuple[list[tuple[Tensors, dict[str, Tensor], Tensor]], bool]:
+        """For every target what reaches the inputs and layers, and the score; whether many."""
+        filled = tiles.fill(name_inputs(tiles.graph, arguments))
+        run = tiles.through_head(filled)
         output = run.values[tiles.graph.output]
         each, many = self.seeds_of(target, output)
         scores = [require_finite(per_example(output * seed)) for seed in each]
-        names = tiles.graph.inputs[: len(inputs)]
         found = [
-            tuple(
-                one[name] if name in one else torch.zeros_like(x)
-                for name, x in zip(names, inputs, strict=True)
-            )
-            for one in tiles.back([run], [named], each)
+            (tiles.of_inputs(sums, inputs), tiles.of_layers(sums, inputs[0]), score)
+            for sums, score in zip(tiles.back([run], [filled], each), scores, strict=True)
         ]
-        return list(zip(found, scores, strict=True)), many
+        return found, many
 
 
 def free_memory(device: torch.device, taken: int) -> int:

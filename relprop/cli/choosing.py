@@ -61,8 +61,6 @@ def choose_plan(
     """
     if layers and not html:
         raise click.UsageError("--layer is for the page that --html writes; give both")
-    if layers and memory_budget:
-        raise click.UsageError("--layer takes the memory of the whole; leave out --memory-budget")
     known = baseline in BASELINES
     return Plan(
         layers=layers if html else None,

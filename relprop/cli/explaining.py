@@ -17,6 +17,8 @@ from relprop.cli.classes import Classes
 from relprop.cli.images import Preprocessing
 from relprop.cli.inner_layers import layers_to_show, maps_of
 from relprop.cli.loading import Model, ModelError, first_line
+from relprop.errors import InvalidInputError
+from relprop.report import Report
 from relprop.rules.lrp.presets import COMPOSITES
 
 
@@ -44,8 +46,8 @@ class Sums:
     """Where the explained quantity went: `explained = pixels + biases + other + shortfall`.
 
     `explained` is f(x) under LRP and f(x) - f(x0) under DeepLIFT; `other` is what stabilizers took
-    and rules dropped, and within a memory budget what biases took as well; `shortfall` is what
-    nobody can account for.
+    and rules dropped, and what biases took where a memory budget has no room for a report;
+    `shortfall` is what nobody can account for.
     """
 
     explained: float
@@ -168,8 +170,11 @@ class _Found(NamedTuple):
 
 
 def _attributed(method: LRP | DeepLift, inputs: Tensor, plan: Plan, **arguments: Any) -> _Found:
-    """What a method gives; within a budget, without inner layers."""
-    chosen = None if plan.memory_budget else layers_to_show(method, inputs, plan.layers)
+    """What a method gives; within a budget, with inner layers that are named alone."""
+    if plan.memory_budget is None:
+        method.prepare(inputs)
+    left_out = plan.memory_budget is not None and not plan.layers
+    chosen = None if left_out else layers_to_show(method, inputs, plan.layers)
     arguments |= {"layers": chosen, "memory_budget": plan.memory_budget}
     start = time.perf_counter()
     found = method.attribute(inputs, return_convergence_delta=True, **arguments)
@@ -187,24 +192,37 @@ class _LayerWiseRelevance:
 
     def __call__(self, inputs: Tensor, target: int) -> Attribution:
         found = _attributed(self._lrp, inputs, self._plan, target=target)
-        relevance, excess = found.relevance, found.delta
         settings = {"composite": self._plan.composite, "bias": self._plan.bias}
-        if self._plan.memory_budget is not None:  # a report would exceed it
-            pixels = float(relevance.double().sum())
-            sums = Sums(pixels + excess, pixels, biases=0.0, other=excess, shortfall=0.0)
-            return Attribution(self._title, "f(x)", relevance, sums, found.seconds, settings)
-        report = self._lrp.report(inputs, target=target)
-        other = report.stabilizer + report.dropped
+        report = self._report(inputs, target)
         return Attribution(
             self._title,
             "f(x)",
-            relevance,
-            Sums(report.score, report.relevance, report.bias, other, report.shortfall),
+            found.relevance,
+            _sums(found, report),
             found.seconds,
             settings,
             maps_of(found.layers),
-            report.as_dict(),
+            report.as_dict() if report else None,
         )
+
+    def _report(self, inputs: Tensor, target: int) -> Report | None:
+        """Where the score went; None where that takes more than the budget."""
+        budget = self._plan.memory_budget
+        try:
+            return self._lrp.report(inputs, target, memory_budget=budget)
+        except InvalidInputError:
+            if budget is None:
+                raise
+            return None
+
+
+def _sums(found: _Found, report: Report | None) -> Sums:
+    """Where f(x) went; without a report, biases are with all other."""
+    if report is None:
+        pixels = float(found.relevance.double().sum())
+        return Sums(pixels + found.delta, pixels, biases=0.0, other=found.delta, shortfall=0.0)
+    other = report.stabilizer + report.dropped
+    return Sums(report.score, report.relevance, report.bias, other, report.shortfall)
 
 
 class _DifferenceFromBaseline:

@@ -96,9 +96,8 @@ class Preprocessing:
 
     def tensor(self, crop: Image.Image) -> Tensor:
         """The crop as a batch of one, shape (1, C, H, W), float32."""
-        pixels = (
-            np.asarray(crop.convert("RGB" if len(self.mean) == 3 else "L"), dtype=np.float32) / 255
-        )
+        pixels = np.array(crop.convert("RGB" if len(self.mean) == 3 else "L"), dtype=np.float32)
+        pixels /= 255
         values = (
             torch.from_numpy(pixels).reshape(*pixels.shape[:2], len(self.mean)).permute(2, 0, 1)
         )
@@ -111,7 +110,7 @@ class Preprocessing:
 
     def _normalised(self, values: Tensor) -> Tensor:
         mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        return (values - mean) / std
+        return (values - mean).div_(std)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,7 @@ from relprop.errors import InvalidInputError
 def layers_to_show(
     method: LRP | DeepLift, inputs: Tensor, named: Sequence[str] | None
 ) -> list[str]:
-    """The layers to attribute to: none for None, else those named, else one a resolution.
-
-    The model is read as a graph here if it was not before.
-    """
-    method.prepare(inputs)
+    """The layers to attribute to: none for None, else those named, else one a resolution."""
     if named is None:
         return []
     return list(named) or one_a_resolution(method.layer_shapes(inputs))

@@ -79,6 +79,8 @@ class Sweep:
     @property
     def kept(self) -> frozenset[Value]:
         """The activations that are kept from the way through to the way back."""
+        if self.keep_all:
+            return frozenset(node.output for node in self.graph.nodes)
         return frozenset(self._first_use) - {*self._again}
 
     def keeping_all(self) -> Sweep:

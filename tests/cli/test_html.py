@@ -58,10 +58,12 @@ def test_no_page_is_written_unasked(run: Run, picture: Path, small: list[object]
     assert not PAGE.exists()
 
 
+@pytest.mark.parametrize("budget", [(), ("--memory-budget", "1GiB")])
 def test_the_page_shows_what_both_methods_attribute_to_pixels_and_layers(
-    run: Run, picture: Path, small: list[object], subject: Subject
+    run: Run, picture: Path, small: list[object], subject: Subject, budget: tuple[str, ...]
 ) -> None:
-    result = run(picture, *small, "--html", "--layer", "1", "--layer", "2:input", "--target", 2)
+    layers_to_show = ("--layer", "1", "--layer", "2:input")
+    result = run(picture, *small, "--html", *layers_to_show, "--target", 2, *budget)
     assert result.exit_code == 0, result.output
     assert f"wrote {PAGE}" in result.stdout
     inputs = subject.inputs(read_picture(picture))

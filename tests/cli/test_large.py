@@ -14,6 +14,7 @@ from torch import nn
 from relprop import LRP, DeepLift
 from relprop.cli.loading import load_model
 from relprop.cli.program import program
+from relprop.errors import InvalidInputError
 from relprop.large import Normalise
 
 NETWORK = """\
@@ -120,6 +121,26 @@ def test_an_interrupted_explanation_is_continued(run: Run, tmp_path: Path) -> No
 def test_pictures_within_a_budget(
     run: Run, picture: Path, small: list[object], tmp_path: Path
 ) -> None:
+    arguments = ["explain", picture, *small, "--memory-budget", "1GiB", "--method", "lrp"]
+    result = CliRunner().invoke(program, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "explanations" / "spots-explained.png").exists()
+    plain = CliRunner().invoke(program, list(map(str, ["explain", picture, *small])))
+    biases = [line.split()[:3] for line in plain.stdout.splitlines() if "+ biases" in line]
+    assert biases == [line.split() for line in result.stdout.splitlines() if "+ biases" in line]
+
+
+def test_pictures_within_a_budget_that_a_report_exceeds(
+    run: Run,
+    picture: Path,
+    small: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object, memory_budget: str) -> None:
+        raise InvalidInputError(f"memory_budget must be more than {memory_budget}")
+
+    monkeypatch.setattr(LRP, "report", refused)
     arguments = ["explain", picture, *small, "--memory-budget", "1GiB", "--method", "lrp"]
     result = CliRunner().invoke(program, list(map(str, arguments)))
     assert result.exit_code == 0, result.output

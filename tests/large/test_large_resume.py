@@ -125,12 +125,15 @@ def in_a_child(name, calls):
     explain_large(deep_lift, scene, name, 1, memory_budget=budget, chunk=32, resume=True)
     os._exit(0)
 
+total = 0
 for name in sys.argv[1:]:
     assert in_a_child("undisturbed" + name, 100000) == 0
     killed, calls = 0, 9
     while in_a_child("killed" + name, calls) == -signal.SIGKILL:
         killed, calls = killed + 1, 9 + (7 * calls) % 11
     assert killed > 2
+    total += killed
+assert total >= 10
 """
 
 

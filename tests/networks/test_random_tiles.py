@@ -12,7 +12,9 @@ from random_network import Case, cases
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution import tiled
 from relprop.attribution.tiled import Tiled
+from relprop.attribution.tiling.in_memory import Division, tiling_of
 from relprop.attribution.tiling.planner import Planner
 from relprop.attribution.tiling.tiling import Tiling
 from relprop.graph.cut import Cut
@@ -29,11 +31,11 @@ def planners_cuts(explain: Callable[[], Tensor]) -> int:
     """How many cuts there are for an explanation, which is not made."""
     numbers: list[int] = []
 
-    def count(planner: Planner, budget: int) -> tuple[Tiling, None]:
+    def count(planner: Planner, budget: int) -> tuple[Tiling, tuple[Cut, ...]]:
         numbers.append(len(planner.cuts()[0]))
-        return Tiling(budget, budget, budget), None
+        return Tiling(budget, budget, budget), ()
 
-    with patch.object(Planner, "plan", count):
+    with patch.object(tiled, "plan_tiles", count):
         explain()
     return numbers[0]
 
@@ -55,10 +57,15 @@ def test_tiles_add_up_to_the_whole(case: Case, method: str, edge: int) -> None:
 
     for number in range(planners_cuts(explain)):
 
-        def plan(planner: Planner, budget: int, number: int = number) -> tuple[Tiling, Cut]:
-            cut = planner.cuts()[0][number]
-            return planner.tiling(cut, edge, budget, budget), cut
+        def plan(
+            planner: Planner, budget: int, number: int = number
+        ) -> tuple[Tiling, tuple[Cut, ...]]:
+            cuts: tuple[Cut, ...] = (planner.cuts()[0][number],)
+            above = planner.cuts(cuts[0].head)[0] if number % 2 else []
+            if above and above[-1].body.inputs == (cuts[0].body.cut,):
+                cuts = (*cuts, above[number % len(above)])
+            return tiling_of(planner, Division(cuts, (edge,) * len(cuts)), budget), cuts
 
-        with patch.object(Planner, "plan", plan):
+        with patch.object(tiled, "plan_tiles", plan):
             R = explain()
         assert (R - whole).abs().max() <= 1e-9 * max(whole.abs().max().item(), 1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -11,8 +12,14 @@ from image_networks import NETWORKS, build, gated, network
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution import attributor
 from relprop.attribution.tiled import Tiled
+from relprop.attribution.tiling import planner as plans
+from relprop.attribution.tiling.in_memory import Division, peak_of, plan_tiles, work_of
 from relprop.attribution.tiling.tiling import in_units
+from relprop.graph.constants import Snapshot
+from relprop.graph.sizes import Sizes
+from relprop.graph.sweep import Sweep
 from relprop.rules import lrp
 
 X = torch.randn(1, 3, 97, 81, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -37,10 +44,11 @@ def test_tiles_cover_the_cut_once_and_fit(name: str, make: Callable[[nn.Module],
     for share in (0.95, 0.92, 0.9):
         tiling = explainer.tiling(X, int(share * untiled))
         assert tiling.untiled == untiled and tiling.peak <= tiling.budget
-        covered = torch.zeros(tiling.space, dtype=torch.int)
-        for (top, bottom), (left, right) in tiling.boxes:
-            covered[top:bottom, left:right] += 1
-        assert (covered == 1).all()
+        for part in tiling.parts:
+            covered = torch.zeros(part.space, dtype=torch.int)
+            for (top, bottom), (left, right) in part.boxes:
+                covered[top:bottom, left:right] += 1
+            assert (covered == 1).all()
         peaks.append(tiling.peak)
     assert peaks[-1] < untiled
 
@@ -54,6 +62,24 @@ def test_an_explanation_within_a_budget_is_the_same(name: str) -> None:
     whole = explainer.attribute(X, target=target)
     within = explainer.attribute(X, target=target, memory_budget=budget)
     assert (within - whole).abs().max() <= 1e-11 * whole.abs().max()
+
+
+@pytest.mark.parametrize("edge", [4, 7, 30])
+@pytest.mark.parametrize("name", ["VGG", "ResNet", "EfficientNet-Lite"])
+def test_work_is_that_of_all_tiles(name: str, edge: int) -> None:
+    explainer = relprop.LRP(network(name))
+    with torch.no_grad():
+        planner, _ = explainer.planner((X,), 1, 1.0)
+    shapes = planner.sizes.shapes
+    for cut in planner.cuts()[0]:
+        tiles = list(plans.boxes(planner.space(cut), edge))
+        work = sum(
+            planner.products(node) * plans.share(wanted[node.output], shapes[node.output])
+            for wanted in map(cut.body.wanted, tiles)
+            for node in cut.body.nodes
+        )
+        # All between the first and the last are taken to be alike, which near the ends read less.
+        assert planner.work_of_tiles(cut, edge) == pytest.approx(work, rel=0.1)
 
 
 def test_a_plan_says_where_it_cuts_and_what_it_takes() -> None:
@@ -118,13 +144,58 @@ def test_a_model_without_images_is_refused() -> None:
         explainer.attribute(x, target=1, memory_budget=1)
 
 
-def test_layers_are_refused_where_there_are_tiles() -> None:
+def test_sizes_are_found_once_for_inputs_of_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer, found = relprop.LRP(network("VGG")), attributor.find_sizes
+    seen: list[torch.Size] = []
+
+    def find_sizes(sweep: Sweep, constants: Snapshot, named: dict[str, Tensor]) -> Sizes:
+        seen.extend(x.shape for x in named.values())
+        return found(sweep, constants, named)
+
+    monkeypatch.setattr(attributor, "find_sizes", find_sizes)
+    small = X[..., :61]
+    takes = [explainer.tiling(x, PLENTY).untiled for x in (X, X + 1, small, small, X)]
+    assert seen == [X.shape, small.shape, X.shape]
+    assert takes[0] == takes[1] == takes[4] > takes[2] == takes[3]
+
+
+def test_layers_are_paid_for_by_the_budget() -> None:
     explainer = relprop.LRP(network("VGG"))
-    untiled = explainer.tiling(X, PLENTY).untiled
-    relevance, layers = explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled)
-    assert relevance.shape == X.shape and set(layers) == {"3"}
-    with pytest.raises(relprop.InvalidInputError, match=r"layers must be None .* at least"):
-        explainer.attribute(X, target=1, layers=["3"], memory_budget=untiled // 2)
+    with torch.no_grad():
+        without, _ = explainer.planner((X,), 2, 1.0)
+        planner, _ = explainer.planner((X,), 2, 1.0, ["0", "3"])
+    elements = sum(math.prod(explainer.layer_shapes(X)[layer]) for layer in ("0", "3"))
+    assert planner.of_layers == 2 * 8 * elements and without.of_layers == 0
+    assert planner.untiled >= without.untiled + planner.of_layers
+    least = int(0.8 * planner.untiled)
+    assert plan_tiles(planner, least)[0].peak <= least
+    sentence = r"for what is attributed to the layers, which takes .*; got 1 KiB: ask for fewer"
+    with pytest.raises(relprop.InvalidInputError, match=sentence):
+        explainer.attribute(X, target=1, layers=["0"], memory_budget="1KiB")
+
+
+def deep() -> nn.Module:
+    """Twelve convolutions between pools, whose halos are long."""
+    layers: list[nn.Module] = []
+    for given, made in ((3, 4), (4, 8), (8, 16), (16, 32)):
+        for channels in (given, made, made):
+            layers += [nn.Conv2d(channels, made, 3, padding=1), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4))
+
+
+def test_a_second_cut_saves_work() -> None:
+    explainer, x = relprop.LRP(deep().eval()), torch.zeros(()).expand(1, 3, 1024, 1024)
+    with torch.no_grad():
+        planner, _ = explainer.planner((x,), 1, 1.0)
+    budget = planner.untiled // 8
+    tiling = explainer.tiling(x, budget)
+    assert len(tiling.parts) == 2 and tiling.peak <= budget
+    assert str(tiling).count("elements of the cut before, with") == 1
+    for cut in planner.worth_a_look(planner.cuts()[0]):
+        for edge in plans.edges(max(planner.space(cut))):
+            single = Division((cut,), (edge,))
+            assert peak_of(planner, single) > budget or work_of(planner, single) > tiling.work
 
 
 def test_deeplift_makes_no_tiles_of_sequences() -> None:

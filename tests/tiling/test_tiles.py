@@ -11,7 +11,9 @@ from image_networks import NETWORKS, build, network
 from torch import Tensor, nn
 
 import relprop
+from relprop.attribution import tiled
 from relprop.attribution.tiled import Tiled
+from relprop.attribution.tiling.in_memory import Division, tiling_of
 from relprop.attribution.tiling.planner import Planner
 from relprop.attribution.tiling.tiling import Tiling
 from relprop.graph.cut import Cut
@@ -64,14 +66,34 @@ def by_tiles(monkeypatch: pytest.MonkeyPatch, cut: int, parts: int) -> list[Tili
     """Let explanations be cut at the cut of that number, into so many parts a side at least."""
     used: list[Tiling] = []
 
-    def plan(planner: Planner, budget: int) -> tuple[Tiling, Cut]:
+    def plan(planner: Planner, budget: int) -> tuple[Tiling, tuple[Cut, ...]]:
         cuts, _ = planner.cuts()
-        chosen = cuts[cut % len(cuts)]
-        space = planner.sizes.shapes[chosen.body.cut][2:]
-        used.append(planner.tiling(chosen, -(-min(space) // parts), budget, budget))
+        chosen = (cuts[cut % len(cuts)],)
+        used.append(in_parts(planner, chosen, parts, budget))
         return used[-1], chosen
 
-    monkeypatch.setattr(Planner, "plan", plan)
+    monkeypatch.setattr(tiled, "plan_tiles", plan)
+    return used
+
+
+def in_parts(planner: Planner, cuts: tuple[Cut, ...], parts: int, budget: int) -> Tiling:
+    """A tiling by so many tiles a side of each cut, at least."""
+    edges = tuple(-(-min(planner.space(cut)) // parts) for cut in cuts)
+    return tiling_of(planner, Division(cuts, edges), budget)
+
+
+def by_tiles_of_two_cuts(monkeypatch: pytest.MonkeyPatch, place: float) -> list[Tiling]:
+    """Let explanations be cut twice, at the pair of cuts that lies there among all, from 0 to 1."""
+    used: list[Tiling] = []
+
+    def plan(planner: Planner, budget: int) -> tuple[Tiling, tuple[Cut, ...]]:
+        cuts, _ = planner.cuts()
+        pairs = [(cut, other) for cut in cuts for other in planner.cuts(cut.head)[0]]
+        chosen = pairs[int(place * (len(pairs) - 1))]
+        used.append(in_parts(planner, chosen, 3, budget))
+        return used[-1], chosen
+
+    monkeypatch.setattr(tiled, "plan_tiles", plan)
     return used
 
 
@@ -93,6 +115,67 @@ def test_tiles_add_up_to_the_whole(name: str, method: str, monkeypatch: pytest.M
         rounding = 1e-10 if name == "resized" else 1e-11
         assert (by_parts - R).abs().max() <= rounding * R.abs().max()
         assert (delta_by_parts - delta).abs().max() <= rounding * R.abs().sum()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["VGG", "ResNet"])
+def test_tiles_of_two_cuts_add_up_to_the_whole(
+    name: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = METHODS[method](network(name))
+    R, delta = explained(explainer, X, [1, 3])
+    for place in (0.1, 0.5):
+        used = by_tiles_of_two_cuts(monkeypatch, place)
+        by_parts, delta_by_parts = explained(explainer, X, [1, 3], memory_budget=1)
+        assert all(len(part.boxes) >= 9 for part in used[0].parts) and len(used[0].parts) == 2
+        assert (by_parts - R).abs().max() <= 1e-11 * R.abs().max()
+        assert (delta_by_parts - delta).abs().max() <= 1e-11 * R.abs().sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("VGG", "w^2, alpha-beta, gamma"),
+        ("VGG", "RevealCancel"),
+        ("ResNet", "biases handed down"),
+        ("ResNet", "Rescale"),
+        ("ResNet", "RevealCancel"),
+        ("EfficientNet-Lite", "epsilon"),
+    ],
+)
+def test_layers_have_what_they_have_in_the_whole(
+    name: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = METHODS[method](network(name))
+    assert isinstance(explainer, (relprop.LRP, relprop.DeepLift))
+    first = next(iter(explainer.layer_shapes(X)))
+    layers = [*explainer.layer_shapes(X), f"{first}:input"]
+    expected = explainer.attribute(X, target=[1, 3], layers=layers)[1]
+
+    def check() -> None:
+        found = explainer.attribute(X, target=[1, 3], layers=layers, memory_budget=1)[1]
+        assert list(found) == layers
+        for layer in layers:
+            error = (found[layer] - expected[layer]).abs().max()
+            assert error <= 1e-11 * expected[layer].abs().max(), layer
+
+    for cut in (0, -1):
+        by_tiles(monkeypatch, cut, 3)
+        check()
+    by_tiles_of_two_cuts(monkeypatch, 0.7)
+    check()
+
+
+def test_layers_of_many_targets_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer, targets = relprop.LRP(network("ResNet")), [[0, 1, 3], [2, 2, 1]]
+    layers = list(explainer.layer_shapes(X))[:4]
+    whole, _, expected = explainer.attribute(X, targets, None, True, layers)
+    by_tiles(monkeypatch, -1, 2)
+    R, _, found = explainer.attribute(X, targets, None, True, layers, memory_budget=1)
+    torch.testing.assert_close(R, whole, rtol=0, atol=1e-11 * whole.abs().max().item())
+    for layer in layers:
+        atol = 1e-11 * expected[layer].abs().max().item()
+        torch.testing.assert_close(found[layer], expected[layer], rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("method", ["z+ and flat", "gradient", "Rescale, Shapley pools"])
@@ -188,10 +271,10 @@ def test_sequences_and_volumes_are_explained_by_tiles(
     x = torch.randn(1, 2, *[19 if dims == 3 else 203] * dims, dtype=torch.float64)
     R = explainer.attribute(x, target=0)
 
-    def plan(planner: Planner, budget: int) -> tuple[Tiling, Cut]:
-        cuts, _ = planner.cuts()
-        return planner.tiling(cuts[-1], 3, budget, budget), cuts[-1]
+    def plan(planner: Planner, budget: int) -> tuple[Tiling, tuple[Cut, ...]]:
+        cuts = tuple(planner.cuts()[0][-1:])
+        return tiling_of(planner, Division(cuts, (3,)), budget), cuts
 
-    monkeypatch.setattr(Planner, "plan", plan)
+    monkeypatch.setattr(tiled, "plan_tiles", plan)
     by_parts = explainer.attribute(x, target=0, memory_budget=1)
     assert (by_parts - R).abs().max() <= 1e-12 * R.abs().max()

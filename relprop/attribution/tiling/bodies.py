@@ -6,7 +6,7 @@ snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from relprop.attribution.tiling.methods import Method
 from relprop.graph.constants import Snapshot
 from relprop.graph.cut import Body, Tile
 from relprop.graph.intervals import Box, lengths
-from relprop.graph.node import Graph, Run, Value
+from relprop.graph.node import Graph, Node, Run, Value
 from relprop.graph.sweep import Sweep
 from relprop.graph.window import Window, narrowed, surrounded
 from relprop.rules.support import Rule
@@ -31,15 +31,20 @@ class Windowed(Protocol):
 
 
 Images = Mapping[Value, Tensor | Windowed]
+Books = Callable[[Any], Callable[[Node, Any, Any], None]]
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """Messages at the boxes that a tile reads, and the forward sweeps that they go with."""
+    """Messages at the boxes that a tile reads, and the forward sweeps that they go with.
+
+    `layers` has the boxes of layers that a tile is made from, and what it attributes to these.
+    """
 
     messages: Mapping[Value, Any]
     boxes: Mapping[Value, Box]
     runs: Sequence[Run]
+    layers: Mapping[Value, tuple[Box, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,15 @@ class Rules:
         whole: the sweep of the whole graph, for its rules.
         method: whose rules they are.
         constants: the model's weights as they are now.
+        layers: the activations to attribute to besides the images.
+        books: makes, of what the rules read, what is told of every node that a message crosses.
     """
 
     whole: Sweep
     method: Method[Any]
     constants: Snapshot
+    layers: Collection[Value] = ()
+    books: Books | None = None
 
     @property
     def by_value(self) -> dict[Value, Rule]:
@@ -78,7 +87,24 @@ class Rules:
             for node in graph.nodes
         ]
         stand_in = {a: b for a, b in self.whole.stand_in.items() if b in made}
-        return Sweep(graph, rules, stand_in, winograd=self.whole.winograd)
+        whole = self.whole
+        return Sweep(graph, rules, stand_in, whole.keep_all, self.layers, whole.winograd)
+
+    def back(
+        self, sweep: Sweep, runs: Sequence[Run], message: Any, done: Collection[Run]
+    ) -> tuple[dict[Value, Any], dict[Value, Tensor]]:
+        """Send a message back: what reaches the inputs, and what is attributed to layers."""
+        context = self.method.context(sweep.graph, sweep, runs)
+        enter = self.books(context) if self.books else None
+        found: dict[Value, Tensor] = {}
+
+        def watch(node: Node, arrived: Any, sent: Any) -> None:
+            if node.output in self.layers:
+                found[node.output] = self.method.attributed(arrived, context, node.output)
+            if enter is not None:
+                enter(node, arrived, sent)
+
+        return sweep.backward(context, runs, message, watch, done), found
 
 
 @dataclass(frozen=True)
@@ -94,7 +120,7 @@ class BodyPass:
         nothing_kept = [None] * len(tile.graph.nodes)
         sweep = Sweep(tile.graph, nothing_kept, winograd=self.rules.whole.winograd)
         run = sweep.forward(self.rules.constants, _parts(tile, images))
-        return narrowed(run.values[self.body.cut], self._start(tile, box), lengths(box))
+        return _part(run.values[self.body.cut], box, tile.boxes[self.body.cut])
 
     def back(
         self, box: Box, images: Sequence[Images], messages: Sequence[Any]
@@ -103,22 +129,35 @@ class BodyPass:
         tile, method, constants = self.body.tile(box), self.rules.method, self.rules.constants
         sweep = self.rules.sweep(tile.graph, tile.boxes)
         runs = [sweep.forward(constants, _parts(tile, named)) for named in images]
-        shape, start = runs[0].shapes[self.body.cut], self._start(tile, box)
+        cut = self.body.cut
+        shape, start = runs[0].shapes[cut], _begin(box, tile.boxes[cut])
         for i, message in enumerate(messages):
             whole = method.each(message, lambda t: surrounded(t, start, shape))
-            context = method.context(tile.graph, sweep, runs)
             done = runs if i == len(messages) - 1 else ()
-            yield Arrived(sweep.backward(context, runs, whole, done=done), tile.boxes, runs)
+            arrived, found = self.rules.back(sweep, runs, whole, done)
+            yield Arrived(arrived, tile.boxes, runs, self._of_layers(tile, box, found))
 
-    def _start(self, tile: Tile, box: Box) -> list[int]:
-        """Where a box begins in what the tile gives."""
-        given = tile.boxes[self.body.cut]
-        return [b[0] - g[0] for b, g in zip(box, given, strict=True)]
+    def _of_layers(
+        self, tile: Tile, box: Box, found: Mapping[Value, Tensor]
+    ) -> dict[Value, tuple[Box, Tensor]]:
+        """What is attributed to the boxes of layers that a box of the cut is made from."""
+        wanted = self.body.wanted(box) if found else {}
+        return {v: (wanted[v], _part(t, wanted[v], tile.boxes[v])) for v, t in found.items()}
 
 
 def boxed(t: Tensor, box: Box) -> Tensor:
     """A box of a tensor's last dimensions."""
     return narrowed(t, [start for start, _ in box], lengths(box))
+
+
+def _begin(box: Box, whole: Box) -> list[int]:
+    """Where a box begins in one that it lies in."""
+    return [b[0] - w[0] for b, w in zip(box, whole, strict=True)]
+
+
+def _part(t: Tensor, box: Box, whole: Box) -> Tensor:
+    """A box of an activation, of a tensor that holds the box `whole` of it."""
+    return narrowed(t, _begin(box, whole), lengths(box))
 
 
 def _parts(tile: Tile, images: Images) -> dict[Value, Tensor]:

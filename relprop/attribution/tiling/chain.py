@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from relprop.attribution.tiling.planner import TILED, UNTILED, Planner, boxes
+from relprop.attribution.tiling.planner import TILED, UNTILED, Planner, boxes, edges
 from relprop.attribution.tiling.tiling import in_units, times
 from relprop.errors import InvalidInputError
 from relprop.graph.cut import Cut
@@ -163,25 +163,27 @@ class _Search:
         """Enter what a way leads to in one more stage, where no other leads at a lower cost."""
         for cut in self._planner.cuts(way.above)[0] if cuts is None else cuts:
             name = cut.body.cut
-            stage = self._stage(cut) if name in names else None
-            if stage is None:
+            if name not in names:
                 continue
-            stored = STORED * math.prod(self._planner.sizes.shapes[name])
-            cost = way.cost + stage.work + stored
-            if name not in ways or cost < ways[name].cost:
-                ways[name] = _Way((*way.stages, stage), cut.head, cost)
+            known = ways[name].cost if name in ways else math.inf
+            stored = way.cost + STORED * math.prod(self._planner.sizes.shapes[name])
+            if stored + TILED * sum(map(self._planner.products, cut.body.nodes)) >= known:
+                continue  # even without halos
+            stage = self._stage(cut)
+            if stage is not None and stored + stage.work < known:
+                ways[name] = _Way((*way.stages, stage), cut.head, stored + stage.work)
 
     def _stage(self, cut: Cut) -> Stage | None:
         """The stage by the largest tiles that fit, if any do."""
-        edges = _edges(max(self._planner.space(cut)))
-        low, high = -1, len(edges) - 1
+        sizes = edges(max(self._planner.space(cut)))
+        low, high = -1, len(sizes) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self._fits(self._peak(cut, edges[middle]))
+            fits = self._fits(self._peak(cut, sizes[middle]))
             low, high = (middle, high) if fits else (low, middle - 1)
         if low < 0:
             return None
-        planner, edge, body = self._planner, edges[low], cut.body
+        planner, edge, body = self._planner, sizes[low], cut.body
         return Stage(
             cut,
             planner.space(cut),
@@ -198,10 +200,7 @@ class _Search:
 
     def _peak(self, cut: Cut, edge: int) -> int:
         """Bytes at a tile."""
-        planner, body = self._planner, cut.body
-        part = planner.part_of(cut, edge)
-        tile = planner.taken(body.nodes, part) + planner.sweeps * sum(map(part, body.inputs))
-        return math.ceil(tile + BESIDE * sum(map(part, (*body.inputs, body.cut))))
+        return self._planner.tile(cut, edge, BESIDE)
 
     def _ended(
         self, way: _Way, pooled: Pooled | None, whole: float
@@ -220,9 +219,3 @@ class _Search:
             peak = max(peak, *(stage.peak for stage in way.stages))
             cost = way.cost + at_end
             yield cost, Chain(self._budget, peak, way.stages, head, pooled, work)
-
-
-def _edges(longest: int) -> list[int]:
-    """Sizes of tiles, from one element to all, that divide a space about evenly."""
-    root = math.isqrt(longest)
-    return sorted({*range(1, root + 1), *(-(-longest // count) for count in range(1, root + 1))})

@@ -69,6 +69,9 @@ class Method(Protocol[Message]):
     def arrived(self, message: Message, runs: Sequence[Run], value: Value) -> Tensor:
         """What a message is worth at an input."""
 
+    def attributed(self, message: Message, context: Any, value: Value) -> Tensor:
+        """What is attributed to a layer that a message arrived at."""
+
     def packed(self, message: Message) -> Packed:
         """A message, to be kept outside of memory. Those of one form add up tensor by tensor."""
 
@@ -125,6 +128,10 @@ class ByRelevance:
         """Relevance."""
         return message.total(runs[0], runs[0].values[value])
 
+    def attributed(self, message: Relevance, context: LrpContext, value: Value) -> Tensor:
+        """Relevance."""
+        return message.total(context.run, context[value])
+
     def packed(self, message: Relevance) -> Packed:
         """The form is the activation function still to be applied, by its output."""
         tensors = {"multiplier": message.multiplier, "amount": message.amount}
@@ -179,6 +186,10 @@ class ByMultiplier:
         """The multiplier of the difference."""
         return message.along(runs[0].values[value] - runs[1].values[value])
 
+    def attributed(self, message: Multiplier, context: DifferenceContext, value: Value) -> Tensor:
+        """The contribution."""
+        return message.contribution(context, value)
+
     def packed(self, message: Multiplier) -> Packed:
         """One multiplier, or both, as they are or by halves."""
         if isinstance(message, Halves):
@@ -231,6 +242,10 @@ class ByGradient:
 
     def arrived(self, message: Tensor, runs: Sequence[Run], value: Value) -> Tensor:
         """The gradient by the input."""
+        return message
+
+    def attributed(self, message: Tensor, context: Run, value: Value) -> Tensor:
+        """The gradient by the layer."""
         return message
 
     def packed(self, message: Tensor) -> Packed:

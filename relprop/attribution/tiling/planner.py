@@ -1,4 +1,4 @@
-"""Where to cut a graph, and into how large tiles, so that an explanation fits into a budget.
+"""Where a graph can be cut, and what tiles of a size take: bytes, and multiplications.
 
 Bytes are counted from the shapes of all activations, which are known before anything runs: what the
 rules keep from the way through to the way back, and what the largest single step needs.
@@ -6,19 +6,19 @@ rules keep from the way through to the way back, and what the largest single ste
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relprop.attribution.tiling.methods import Method
-from relprop.attribution.tiling.tiling import Tiling, in_units
-from relprop.errors import InvalidInputError
+from relprop.attribution.tiling.tiling import in_units
 from relprop.graph.constants import Snapshot
 from relprop.graph.convolution import Convolution
 from relprop.graph.cut import Cut, find_cuts
-from relprop.graph.intervals import Box, lengths
+from relprop.graph.intervals import Box, Interval, lengths
 from relprop.graph.layout import FAST
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Graph, Node, Value, is_scalar
@@ -43,6 +43,7 @@ class Planner:
         method: what tiling has to know of the method.
         sweeps: how many forward sweeps are kept at once, a baseline of one example as a part.
         targets: how many outputs are explained for each example.
+        layers: the activations to attribute to besides, by the layers' names.
     """
 
     sweep: Sweep
@@ -51,27 +52,20 @@ class Planner:
     method: Method[Any]
     sweeps: float = 1.0
     targets: int = 1
+    layers: Mapping[str, Value] = field(default_factory=dict)
 
-    def plan(self, budget: int) -> tuple[Tiling, Cut | None]:
-        """The tiling that fits the budget with the least work; no cut where the whole fits.
-
-        Raises `InvalidInputError` where nothing fits.
-        """
+    @property
+    def untiled(self) -> int:
+        """Bytes that the explanation takes as a whole."""
         graph = self.sweep.graph
         nodes = [node for node in graph.nodes if not is_scalar(node)]
-        result = self._result(graph.inputs)
-        untiled = math.ceil(result + self.taken(nodes, self.sizes.bytes))
-        if untiled <= budget:
-            return Tiling(budget, untiled, untiled), None
-        cuts, refused = self.cuts()
-        found = [(cut, self._edge(cut, budget)) for cut in self.worth_a_look(cuts)]
-        peaks = [self._peak(cut, edge) for cut, edge in found]
-        fitting = [pair for pair, peak in zip(found, peaks, strict=True) if peak <= budget]
-        if not fitting:
-            least = min(peaks, default=None)
-            raise InvalidInputError(self.too_little(budget, untiled, least, refused))
-        cut, edge = min(fitting, key=lambda pair: self._work(*pair))
-        return self.tiling(cut, edge, budget, untiled), cut
+        taken = self.taken(nodes, self.sizes.bytes)
+        return math.ceil(self.result(graph.inputs) + self.of_layers + taken)
+
+    @property
+    def of_layers(self) -> int:
+        """Bytes of what is attributed to layers."""
+        return self.targets * sum(map(self.sizes.bytes, {*self.layers.values()}))
 
     def cuts(self, graph: Graph | None = None) -> tuple[list[Cut], dict[Value, str]]:
         """Where the graph can be cut for this method; and why some nodes cannot run by tiles.
@@ -108,64 +102,30 @@ class Planner:
         """The size of a cut's space."""
         return tuple(self.sizes.shapes[cut.body.cut][-cut.body.dims :])
 
-    def _edge(self, cut: Cut, budget: int) -> int:
-        """The largest tiles that fit, or the smallest there are."""
-        longest = max(self.space(cut))
-        edges = sorted({-(-longest // count) for count in range(2, longest + 1)} or {1})
-        low, high = 0, len(edges) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self._peak(cut, edges[middle]) <= budget
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return edges[low]
-
-    def tiling(self, cut: Cut, edge: int, budget: int, untiled: int) -> Tiling:
-        """The tiling by tiles of at most so many elements of the cut along each dimension."""
-        space, body = self.space(cut), cut.body
-        middle = self.middle(cut, edge)
-        reads = lengths(body.wanted(middle)[body.inputs[0]])
-        pixels = self.sizes.shapes[body.inputs[0]][-body.dims :]
-        own = [n * t / m for n, t, m in zip(pixels, lengths(middle), space, strict=True)]
-        maker = body.nodes[-1]
-        return Tiling(
-            budget,
-            untiled,
-            self._peak(cut, edge),
-            f"'{maker.label}' in {maker.where}",
-            space,
-            tuple(boxes(space, edge)),
-            reads,
-            tuple(math.ceil(max(0, r - o) / 2) for r, o in zip(reads, own, strict=True)),
-            self._work(cut, edge),
-        )
-
     def middle(self, cut: Cut, edge: int) -> Box:
         """A tile that has others around it, if there is one."""
         sizes = [(n, min(edge, n)) for n in self.space(cut)]
         return tuple(((n - t) // 2, (n - t) // 2 + t) for n, t in sizes)
 
-    def _peak(self, cut: Cut, edge: int) -> int:
-        """Bytes at the head, or at a tile, whichever is more."""
-        body, bytes_of = cut.body, self.sizes.bytes
-        at_cut = bytes_of(body.cut)
+    def tile(self, cut: Cut, edge: int, beside: float = 0.0) -> int:
+        """Bytes at a tile, with what it reads, and `beside` times what it reads and gives."""
         part = self.part_of(cut, edge)
-        head = [node for node in cut.head.nodes if not is_scalar(node)]
-        through_head = (self.sweeps + self.targets) * at_cut + self.taken(head, bytes_of)
-        tile = self.taken(body.nodes, part) + sum(map(part, body.inputs)) * self.sweeps
-        filling = self.sweeps * at_cut + tile
-        back = (2 * self.targets + self.sweeps) * at_cut + self._result(body.inputs) + tile
-        return math.ceil(max(through_head, filling, back))
+        reads = sum(map(part, cut.body.inputs))
+        at_work = self.taken(cut.body.nodes, part) + self.sweeps * reads
+        return math.ceil(at_work + beside * (reads + part(cut.body.cut)))
 
     def part_of(self, cut: Cut, edge: int) -> Size:
         """How many bytes a tile has of each activation of the body."""
         wanted = cut.body.wanted(self.middle(cut, edge))
 
+        @functools.cache
         def part(value: Value) -> float:
             return self.sizes.bytes(value) * share(wanted[value], self.sizes.shapes[value])
 
         return part
 
-    def _result(self, inputs: Sequence[Value]) -> int:
+    def result(self, inputs: Sequence[Value]) -> int:
+        """Bytes of what is attributed to the inputs."""
         return self.targets * sum(map(self.sizes.bytes, inputs))
 
     def taken(self, nodes: Sequence[Node], size: Size) -> float:
@@ -188,21 +148,26 @@ class Planner:
         weight = self.constants[node.weight]
         return max(1, weight.numel() // max(1, weight.shape[0] if weight.dim() else 1))
 
-    def _work(self, cut: Cut, edge: int) -> float:
-        """How many times the multiplications of the untiled explanation."""
-        head = sum(self.products(node) for node in cut.head.nodes if not is_scalar(node))
-        whole = head + sum(map(self.products, cut.body.nodes))
-        by_tiles = self.work_of_tiles(cut, edge)
-        return (UNTILED * head + TILED * by_tiles) / (UNTILED * whole)
-
     def work_of_tiles(self, cut: Cut, edge: int) -> float:
         """About how many multiplications all tiles of a body make on their way to the cut."""
-        wanted, shapes = cut.body.wanted(self.middle(cut, edge)), self.sizes.shapes
-        tile = sum(
-            self.products(node) * share(wanted[node.output], shapes[node.output])
+        space, shapes = self.space(cut), self.sizes.shapes
+        ends = [_first_middle_last(n, edge) for n in space]
+        read = [cut.body.wanted(corner) for corner in zip(*ends, strict=True)]
+        counts = [-(-n // edge) for n in space]
+
+        def elements(value: Value) -> int:
+            """How many of an activation all tiles compute, whose boxes are of rows and columns."""
+            across = [lengths(wanted[value]) for wanted in read]
+            return math.prod(
+                first if count == 1 else first + (count - 2) * middle + last
+                for count, first, middle, last in zip(counts, *across, strict=True)
+            )
+
+        own = len(space)
+        return sum(
+            self.products(node) * elements(node.output) / math.prod(shapes[node.output][-own:])
             for node in cut.body.nodes
         )
-        return tile * math.prod(-(-n // edge) for n in self.space(cut))
 
     def products(self, node: Node) -> int:
         """About how many multiplications a node makes."""
@@ -226,6 +191,18 @@ class Planner:
             "memory_budget must be enough for the explanation, which untiled takes "
             f"{in_units(untiled)} and by tiles {tiles}; got {in_units(budget)}{end}"
         )
+
+
+def _first_middle_last(n: int, edge: int) -> tuple[Interval, Interval, Interval]:
+    """Of the intervals that a length is divided into the first, one in the middle and the last."""
+    size, count = min(edge, n), -(-n // edge)
+    return (0, size), ((n - size) // 2, (n - size) // 2 + size), ((count - 1) * edge, n)
+
+
+def edges(longest: int) -> list[int]:
+    """Sizes of tiles, from one element to all, that divide a space about evenly."""
+    root = math.isqrt(longest)
+    return sorted({*range(1, root + 1), *(-(-longest // count) for count in range(1, root + 1))})
 
 
 def share(box: Box, shape: Sequence[int]) -> float:
