@@ -130,6 +130,17 @@ def _winner(shape: Shape, *, size: int, baseline: bool) -> Arguments:
     return torch.randn_like(_pooled(x, size)), x, x0, *_windows(size)
 
 
+def _shared(shape: Shape, *, size: int) -> Arguments:
+    x = torch.randn(shape).relu()
+    return torch.randn_like(_pooled(x, size)), x, *_windows(size)
+
+
+def _proportional(shape: Shape, *, size: int) -> Arguments:
+    """As behind a ReLU, where sums of a window are no small differences."""
+    x = torch.rand(shape)
+    return torch.randn_like(_pooled(x, size)), None, x, *_windows(size), 1e-6
+
+
 def _shapley(shape: Shape, *, size: int) -> Arguments:
     x, x0 = torch.randn(shape), torch.randn(1, *shape[1:])
     m = _pooled(x, size)
@@ -146,6 +157,14 @@ def _halved(shape: Shape) -> list[int]:
 
 def _adaptive_winner(shape: Shape) -> Arguments:
     return torch.randn(*shape[:2], *_halved(shape)), torch.randn(shape), None
+
+
+def _adaptive_shared(shape: Shape) -> Arguments:
+    return torch.randn(*shape[:2], *_halved(shape)), torch.randn(shape).relu()
+
+
+def _adaptive_proportional(shape: Shape) -> Arguments:
+    return torch.randn(*shape[:2], *_halved(shape)), None, torch.rand(shape), 1e-6
 
 
 def _adaptive_shapley(shape: Shape) -> Arguments:
@@ -315,6 +334,11 @@ OPERATORS: tuple[Operator, ...] = (
         for b in (False, True)
     ),
     *(
+        Operator(name, f"{n}x{n}", partial(make, size=n), f"max_pool2d {n}x{n}")
+        for name, make in (("max_pool_shared", _shared), ("max_pool_proportional", _proportional))
+        for n in (2, 3)
+    ),
+    *(
         Operator(name, f"{n}x{n}", partial(make, size=n), f"max_pool2d {n}x{n}", SHAPLEY[n])
         for name, make in (
             ("max_pool_shapley", _shapley),
@@ -323,6 +347,8 @@ OPERATORS: tuple[Operator, ...] = (
         for n in (2, 3)
     ),
     Operator("adaptive_max_pool_winner", "", _adaptive_winner, ADAPTIVE),
+    Operator("adaptive_max_pool_shared", "", _adaptive_shared, ADAPTIVE),
+    Operator("adaptive_max_pool_proportional", "", _adaptive_proportional, ADAPTIVE),
     Operator("adaptive_max_pool_shapley", "", _adaptive_shapley, ADAPTIVE),
     Operator("adaptive_max_pool_shapley_parts", "", _adaptive_shapley_parts, ADAPTIVE),
     *(

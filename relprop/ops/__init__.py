@@ -33,6 +33,12 @@ from .pools import (
     max_pool_shapley,
     max_pool_shapley_parts,
 )
+from .shares import (
+    adaptive_max_pool_proportional,
+    adaptive_max_pool_shared,
+    max_pool_proportional,
+    max_pool_shared,
+)
 from .winograd import winograd_convolution
 
 __all__ = [
@@ -40,14 +46,18 @@ __all__ = [
     "Activation",
     "Backends",
     "KernelTiming",
+    "adaptive_max_pool_proportional",
     "adaptive_max_pool_shapley",
     "adaptive_max_pool_shapley_parts",
+    "adaptive_max_pool_shared",
     "adaptive_max_pool_winner",
     "backends",
     "few_channel_transpose",
     "lrp_ratio",
+    "max_pool_proportional",
     "max_pool_shapley",
     "max_pool_shapley_parts",
+    "max_pool_shared",
     "max_pool_winner",
     "pointwise_convolution",
     "rescale",
@@ -229,13 +239,7 @@ def max_pool_winner(
     arguments.check_pooled(multiplier, x)
     if x0 is not None:
         arguments.check_baseline(x0, x)
-    dims = x.dim() - 2
-    windows = (
-        arguments.per_dimension("kernel_size", kernel_size, dims, 1),
-        arguments.per_dimension("stride", kernel_size if stride is None else stride, dims, 1),
-        arguments.per_dimension("padding", padding, dims, 0),
-        arguments.per_dimension("dilation", dilation, dims, 1),
-    )
+    windows = arguments.windows_of(x, kernel_size, stride, padding, dilation)
     arguments.check_windows(multiplier, x, windows, ceil_mode)
     m_x: Tensor = call("max_pool_winner", multiplier, x, x0, *windows, ceil_mode)
     return m_x

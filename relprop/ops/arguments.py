@@ -131,6 +131,23 @@ def check_pooled(multiplier: Tensor, x: Tensor, name: str = "multiplier") -> Non
 Windows = tuple[list[int], list[int], list[int], list[int]]
 
 
+def windows_of(
+    x: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> Windows:
+    """A pool's settings for each spatial dimension of x; a stride of None is the kernel size."""
+    dims = x.dim() - 2
+    return (
+        per_dimension("kernel_size", kernel_size, dims, 1),
+        per_dimension("stride", kernel_size if stride is None else stride, dims, 1),
+        per_dimension("padding", padding, dims, 0),
+        per_dimension("dilation", dilation, dims, 1),
+    )
+
+
 def check_filled(x: Tensor, windows: Windows, ceil_mode: bool) -> None:
     """Raise unless these windows fit into x, and each of them holds an input."""
     for kernel, padding in zip(windows[0], windows[2], strict=True):

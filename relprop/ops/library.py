@@ -24,6 +24,7 @@ from . import (
     reference_few_channels,
     reference_pointwise,
     reference_shapley,
+    reference_shares,
     reference_winograd,
 )
 
@@ -40,6 +41,18 @@ SCHEMAS = {
         "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
     ),
     "adaptive_max_pool_winner": "(Tensor multiplier, Tensor x, Tensor? x0) -> Tensor",
+    "max_pool_shared": (
+        "(Tensor multiplier, Tensor x, int[] kernel_size, int[] stride, int[] padding, "
+        "int[] dilation, bool ceil_mode) -> Tensor"
+    ),
+    "adaptive_max_pool_shared": "(Tensor multiplier, Tensor x) -> Tensor",
+    "max_pool_proportional": (
+        "(Tensor? multiplier, Tensor? amount, Tensor x, int[] kernel_size, int[] stride, "
+        "int[] padding, int[] dilation, bool ceil_mode, float epsilon) -> Tensor"
+    ),
+    "adaptive_max_pool_proportional": (
+        "(Tensor? multiplier, Tensor? amount, Tensor x, float epsilon) -> Tensor"
+    ),
     "max_pool_shapley": (
         "(Tensor positive, Tensor? negative, Tensor x, Tensor x0, int[] kernel_size, int[] stride, "
         "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
@@ -104,6 +117,7 @@ REFERENCES = (
     reference_few_channels,
     reference_pointwise,
     reference_shapley,
+    reference_shares,
     reference_winograd,
 )
 

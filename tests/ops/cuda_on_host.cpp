@@ -3,6 +3,7 @@
 
 #include "cuda/lrp_ratio.cuh"
 #include "cuda/max_pool_shapley.cuh"
+#include "cuda/max_pool_shares.cuh"
 #include "cuda/max_pool_winner.cuh"
 #include "cuda/rescale.cuh"
 #include "cuda/reveal_cancel.cuh"
@@ -91,6 +92,14 @@ Pool pool_of(const int64_t* along) {
   return pool;
 }
 
+template <typename Rule>
+void share_windows(int lanes, const ShareArguments<float>& a) {
+  if (lanes == 1)
+    run_on_host(kBlocks, kThreads, [&] { find_shares_kernel<1, float, Rule>(a); });
+  if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_shares_kernel<32, float, Rule>(a); });
+  run_on_host(kBlocks, kThreads, [&] { gather_window_shares_kernel<float, Rule>(a); });
+}
+
 }  // namespace
 
 extern "C" {
@@ -161,6 +170,33 @@ void max_pool_winner(int lanes, const float* m, const float* x, const float* x0,
   if (lanes == 1) run_on_host(kBlocks, kThreads, [&] { find_prizes_kernel<1>(a); });
   if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_prizes_kernel<32>(a); });
   run_on_host(kBlocks, kThreads, [&] { gather_prizes_kernel(a); });
+}
+
+// by_value: in proportion to the inputs' values, else in equal parts to the maxima.
+void max_pool_shares(int lanes, int by_value, const float* m, const float* amount, const float* x,
+                     float* m_x, int64_t batch, int64_t channels, int channels_last, double epsilon,
+                     const int64_t* along) {
+  const Pool pool = pool_of(along);
+  std::vector<float> highest(batch * channels * pool.outputs()), share(highest.size());
+  const bool last = channels_last != 0;
+  const Planes inputs = planes_of(last, batch, channels, pool.inputs());
+  const Planes outputs = planes_of(last, batch, channels, pool.outputs());
+  const ShareArguments<float> a{m,
+                                amount,
+                                x,
+                                m_x,
+                                by_value != 0 ? nullptr : highest.data(),
+                                share.data(),
+                                float(epsilon),
+                                outputs,
+                                outputs,
+                                inputs,
+                                inputs,
+                                pool,
+                                batch,
+                                channels,
+                                last};
+  by_value != 0 ? share_windows<SharedByValue>(lanes, a) : share_windows<SharedByMaxima>(lanes, a);
 }
 
 // m_x null: positive and negative are results.

@@ -91,6 +91,12 @@ void pools(const int64_t (&pool)[12], int channels_last, int64_t batch0) {
       look_at(m_x);
     }
   }
+  for (const int by_value : {0, 1}) {
+    Numbers m_x = unwritten(batch * inputs);
+    max_pool_shares(is_long ? 32 : 1, by_value, m.data(), by_value != 0 ? m.data() : nullptr,
+                    x.data(), m_x.data(), batch, channels, channels_last, 0.25, along);
+    look_at(m_x);
+  }
   const bool fits = pool[2] != 0 && pool[2] * pool[8] <= 16;
   for (const int own : {0, 16}) {
     if (own != 0 && !fits) continue;

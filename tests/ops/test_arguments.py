@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from relprop.ops import (
+    adaptive_max_pool_proportional,
     adaptive_max_pool_shapley_parts,
     adaptive_max_pool_winner,
     few_channel_transpose,
     lrp_ratio,
+    max_pool_proportional,
     max_pool_shapley,
     max_pool_shapley_parts,
+    max_pool_shared,
     max_pool_winner,
     pointwise_convolution,
     rescale,
@@ -155,6 +158,31 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: adaptive_max_pool_winner(X[:, :2], X),
         ValueError,
         r"multiplier must have the shape of the pool's output, \(2, 3, ...\)",
+    ),
+    "another pool's output to share": (
+        lambda: max_pool_shared(X, X, kernel_size=2),
+        ValueError,
+        r"multiplier must have the shape of the pool's output, \(2, 3, 4, 4\)",
+    ),
+    "no relevance for a pool": (
+        lambda: max_pool_proportional(None, None, X, kernel_size=2),
+        ValueError,
+        "multiplier or amount must be given, got None for both",
+    ),
+    "an amount for another pool": (
+        lambda: max_pool_proportional(X[..., :4, :4], X, X, kernel_size=2),
+        ValueError,
+        r"amount must have the shape of the pool's output, \(2, 3, 4, 4\), got \(2, 3, 8, 8\)",
+    ),
+    "an amount of another shape": (
+        lambda: adaptive_max_pool_proportional(X, X[..., :4], X),
+        ValueError,
+        r"amount must have the shape of multiplier, \(2, 3, 8, 8\), got \(2, 3, 8, 4\)",
+    ),
+    "a negative stabilizer of a pool": (
+        lambda: adaptive_max_pool_proportional(X, None, X, epsilon=-1.0),
+        ValueError,
+        "epsilon must be 0 or more, got -1.0",
     ),
     "another pool's rises": (
         lambda: max_pool_shapley(X, X, X, kernel_size=2),

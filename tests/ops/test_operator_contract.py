@@ -29,6 +29,14 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
             random(batch, 3, 3, 4), x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
         ),
         "adaptive_max_pool_winner": (random(batch, 3, 4, 5), x, x0),
+        "max_pool_shared": (random(batch, 3, 3, 4), x, [2, 2], [2, 2], [0, 0], [1, 1], False),
+        "adaptive_max_pool_shared": (random(batch, 3, 4, 5), x),
+        "max_pool_proportional": (
+            random(batch, 3, 3, 4), None, x.abs(), [2, 2], [2, 2], [0, 0], [1, 1], False, 0.1,
+        ),
+        "adaptive_max_pool_proportional": (
+            random(batch, 3, 4, 5), random(batch, 3, 4, 5), x.abs(), 0.1,
+        ),
         "max_pool_shapley": (
             random(batch, 3, 3, 4), None, x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
         ),
@@ -84,6 +92,10 @@ LIKE_ARGUMENT = {
     "rescale": (1, 1),
     "max_pool_winner": (1, 1),
     "adaptive_max_pool_winner": (1, 1),
+    "max_pool_shared": (1, 1),
+    "adaptive_max_pool_shared": (1, 1),
+    "max_pool_proportional": (1, 2),
+    "adaptive_max_pool_proportional": (1, 2),
     "max_pool_shapley": (1, 2),
     "adaptive_max_pool_shapley": (1, 2),
     "reveal_cancel": (2, 2),
