@@ -33,6 +33,7 @@ from .pools import (
     max_pool_shapley,
     max_pool_shapley_parts,
 )
+from .ratios import signed_ratio, signed_ratio_apart
 from .shares import (
     adaptive_max_pool_proportional,
     adaptive_max_pool_shared,
@@ -68,6 +69,8 @@ __all__ = [
     "signed_convolution_backward",
     "signed_linear",
     "signed_linear_backward",
+    "signed_ratio",
+    "signed_ratio_apart",
     "signed_reveal_cancel",
     "time_copy",
     "time_kernel",
@@ -124,13 +127,9 @@ def lrp_ratio(
         d = torch.where(d >= 0, d + epsilon, d - epsilon)
         s = torch.where((R == 0) | (d == 0), 0, R / d)
     """
-    arguments.check_floating("z", z)
-    if multiplier is None and amount is None:
-        raise ValueError("multiplier or amount must be given, got None for both")
-    shaped = {"multiplier": multiplier, "amount": amount, "denominator": denominator}
-    for name, tensor in shaped.items():
-        if tensor is not None:
-            arguments.check_same_shape(name, tensor, "z", z)
+    arguments.check_relevance(multiplier, amount, z)
+    if denominator is not None:
+        arguments.check_same_shape("denominator", denominator, "z", z)
     if bias is not None:
         arguments.check_bias(bias, z, channel_dim)
     if not epsilon >= 0:

@@ -57,6 +57,16 @@ def check_baseline(x0: Tensor, x: Tensor, name: str = "x") -> None:
         )
 
 
+def check_relevance(multiplier: Tensor | None, amount: Tensor | None, z: Tensor) -> None:
+    """Raise unless relevance arrives at z, per unit or as such."""
+    check_floating("z", z)
+    if multiplier is None and amount is None:
+        raise ValueError("multiplier or amount must be given, got None for both")
+    for name, tensor in (("multiplier", multiplier), ("amount", amount)):
+        if tensor is not None:
+            check_same_shape(name, tensor, "z", z)
+
+
 def check_bias(bias: Tensor, z: Tensor, channel_dim: int) -> None:
     """Raise unless bias has one element for every channel of z."""
     check_alike("bias", bias, "z", z)

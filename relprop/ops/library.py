@@ -23,6 +23,7 @@ from . import (
     reference_dense,
     reference_few_channels,
     reference_pointwise,
+    reference_ratios,
     reference_shapley,
     reference_shares,
     reference_winograd,
@@ -32,6 +33,14 @@ SCHEMAS = {
     "lrp_ratio": (
         "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor? denominator, Tensor? bias, "
         "float epsilon, int channel_dim, int activation, float[] parameters) -> Tensor"
+    ),
+    "signed_ratio": (
+        "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor size, float whole, float gamma, "
+        "float epsilon, int activation, float[] parameters) -> Tensor"
+    ),
+    "signed_ratio_apart": (
+        "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor size, float whole, float gamma, "
+        "float epsilon, int activation, float[] parameters) -> (Tensor, Tensor)"
     ),
     "rescale": (
         "(Tensor multiplier, Tensor x, Tensor x0, int activation, float[] parameters) -> Tensor"
@@ -116,6 +125,7 @@ REFERENCES = (
     reference_dense,
     reference_few_channels,
     reference_pointwise,
+    reference_ratios,
     reference_shapley,
     reference_shares,
     reference_winograd,

@@ -8,6 +8,7 @@
 #include "cuda/rescale.cuh"
 #include "cuda/reveal_cancel.cuh"
 #include "cuda/signed_linear.cuh"
+#include "cuda/signed_ratio.cuh"
 #include "cuda/signed_reveal_cancel.cuh"
 
 using namespace relprop;
@@ -74,6 +75,15 @@ void ratio_packed(const RatioArguments<float>& a, float epsilon, int64_t activat
   });
 }
 
+template <int kPack>
+void signed_ratio_packed(const SignedRatioArguments<float>& a, const SignedRatioFactors<float>& by,
+                         int64_t activation, const Parameters& p) {
+  with_function(activation, p, [&](auto f) {
+    run_on_host(kBlocks, kThreads,
+                [&] { signed_ratio_kernel<kPack, float, float, decltype(f)>(a, f, by); });
+  });
+}
+
 Planes planes_of(bool channels_last, int64_t batch, int64_t channels, int64_t places) {
   const int64_t example = batch == 1 ? 0 : channels * places;
   if (channels_last) return {example, 1, channels};
@@ -94,8 +104,7 @@ Pool pool_of(const int64_t* along) {
 
 template <typename Rule>
 void share_windows(int lanes, const ShareArguments<float>& a) {
-  if (lanes == 1)
-    run_on_host(kBlocks, kThreads, [&] { find_shares_kernel<1, float, Rule>(a); });
+  if (lanes == 1) run_on_host(kBlocks, kThreads, [&] { find_shares_kernel<1, float, Rule>(a); });
   if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_shares_kernel<32, float, Rule>(a); });
   run_on_host(kBlocks, kThreads, [&] { gather_window_shares_kernel<float, Rule>(a); });
 }
@@ -142,6 +151,16 @@ void lrp_ratio(int pack, const float* multiplier, const float* amount, const flo
   const Parameters p = parameters_of(parameters);
   pack == 1 ? ratio_packed<1>(a, float(epsilon), activation, p)
             : ratio_packed<4>(a, float(epsilon), activation, p);
+}
+
+void signed_ratio(int pack, const float* multiplier, const float* amount, const float* z,
+                  const float* size, float* s, float* below, int64_t count, double whole,
+                  double gamma, double epsilon, int64_t activation, const double* parameters) {
+  const SignedRatioArguments<float> a{multiplier, amount, z, size, s, below, count};
+  const SignedRatioFactors<float> by{float(whole), float(gamma), float(epsilon)};
+  const Parameters p = parameters_of(parameters);
+  pack == 1 ? signed_ratio_packed<1>(a, by, activation, p)
+            : signed_ratio_packed<4>(a, by, activation, p);
 }
 
 void max_pool_winner(int lanes, const float* m, const float* x, const float* x0, float* m_x,

@@ -50,6 +50,11 @@ void elementwise(int64_t count, int64_t period) {
       signed_reveal_cancel(pack, nullptr, nullptr, x.data(), x0.data(), P.data(), nullptr, nullptr,
                            g.data(), count, period, f, kParameters);
       for (const Numbers* result : {&a, &b, &c, &d, &e, &g}) look_at(*result);
+      signed_ratio(pack, m.data(), nullptr, x.data(), P.data(), a.data(), nullptr, count, 1, 0.25,
+                   0.25, f, kParameters);
+      signed_ratio(pack, m.data(), n.data(), x.data(), P.data(), b.data(), c.data(), count, 1, 0.25,
+                   0.25, f, kParameters);
+      for (const Numbers* result : {&a, &b, &c}) look_at(*result);
     }
   }
 }

@@ -20,6 +20,8 @@ from relprop.ops import (
     rescale,
     signed_linear,
     signed_linear_backward,
+    signed_ratio,
+    signed_ratio_apart,
     winograd_convolution,
 )
 
@@ -68,6 +70,16 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: lrp_ratio(X, None, X, epsilon=-1.0),
         ValueError,
         "epsilon must be 0 or more, got -1.0",
+    ),
+    "a size of another shape": (
+        lambda: signed_ratio(X, None, X, ONE, gamma=0.25),
+        ValueError,
+        r"size must have the shape of z, \(2, 3, 8, 8\), got \(1, 3, 8, 8\)",
+    ),
+    "a negative gamma": (
+        lambda: signed_ratio_apart(X, None, X, X, gamma=-0.25),
+        ValueError,
+        "gamma must be 0 or more, got -0.25",
     ),
     "an unknown activation": (
         lambda: rescale(X, X, X, activation="Relu"),

@@ -21,6 +21,7 @@ from relprop.ops import (
     ACTIVATIONS,
     reference,
     reference_dense,
+    reference_ratios,
     reference_shapley,
     reference_shares,
 )
@@ -88,6 +89,34 @@ def test_lrp_ratio(
         ctypes.c_double(0.25), ctypes.c_int64(code), parameters(activation),
     )  # fmt: skip
     assert_close(s, reference.lrp_ratio(m, amount, z, d, bias, 0.25, 1, code, p), 1e-5)
+
+
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize("given", [(1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("count", [1, 36, 151])
+def test_signed_ratio(
+    kernels: ctypes.CDLL, activation: str, pack: int, given: tuple[int, int], count: int
+) -> None:
+    z = inside(activation, torch.randn(count))
+    m, amount = (torch.randn(count) if g else None for g in given)
+    size = z.abs() + torch.rand(count)
+    s, above, below = (torch.full((count,), float("nan")) for _ in range(3))
+    code, p = ACTIVATIONS[activation].code, list(PARAMETERS.get(activation, ()))
+
+    def run(*results: Tensor | None) -> None:
+        kernels.signed_ratio(
+            pack, *map(pointer, (m, amount, z, size, *results)), ctypes.c_int64(count),
+            *map(ctypes.c_double, (1.0, 0.5, 0.25)), ctypes.c_int64(code), parameters(activation),
+        )  # fmt: skip
+
+    run(s, None)
+    run(above, below)
+    a = (m, amount, z, size, 1.0, 0.5, 0.25, code, p)
+    apart = reference_ratios.signed_ratio_apart(*a)
+    for result, wanted in zip((above, below), apart, strict=True):
+        assert_close(result, wanted, 1e-5)
+    assert_close(s, reference_ratios.signed_ratio(*a), 1e-5)
 
 
 @pytest.mark.parametrize("activation", NAMES)

@@ -60,7 +60,7 @@ class ProportionalPool(WeightedRule):
 
     def backward(self, node: Pool, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """One multiplier for every window."""
-        if self.settles(context) or self.division.kind != "absolute":
+        if not self.is_plain(context):
             return (self._written_out(node, context, R),)
         x = context[node.inputs[0]]
         if R.activation is not None:
