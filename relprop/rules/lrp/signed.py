@@ -173,7 +173,7 @@ class AlphaBeta(WeightedRule):
         c = side.transpose(s)
         del s  # before the other side grows
         side, t = self._ratio(node, context, R, 1, signs[1])[:2]
-        return (Relevance(torch.lerp(side.transpose(t), c, self.alpha)),)
+        return (Relevance(side.transpose(t).lerp_(c, self.alpha)),)
 
     def _at_once(self, node: Convolution, side: _Contributions, s: tuple[Tensor, Tensor]) -> Tensor:
         """`alpha c+ - beta c-`, the multiplier of x, from the ratios of both sides."""
@@ -307,7 +307,7 @@ class Gamma(WeightedRule):
         if _only_above_zero(R):
             return (Relevance(above.transpose(ops.signed_ratio(**arriving, gamma=self.gamma))),)
         s, t = ops.signed_ratio_apart(**arriving, gamma=self.gamma)
-        return (Relevance(above.transpose(s) + below.transpose(t)),)
+        return (Relevance(above.transpose(s).add_(below.transpose(t))),)
 
     def _settled(
         self,
