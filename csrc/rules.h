@@ -29,6 +29,20 @@ RELPROP_HD T stabilized_ratio(T R, T d, T epsilon) {
   return R == T(0) || z == T(0) ? T(0) : s;
 }
 
+// The denominator of rules that weigh contributions by their sign, from their total z and their
+// size, the sum of all |z_ij|: with z+ = (z + size) / 2 and z- = (z - size) / 2,
+//
+//   d = whole * z + gamma * (z+ where z >= 0, z- elsewhere)
+//
+// (Andéol et al. 2021, generalising Montavon et al. 2019.) The size is below |z| by rounding alone.
+template <typename T>
+RELPROP_HD T signed_denominator(T z, T size, T whole, T gamma) {
+  const T least = magnitude(z);
+  const T all = size < least ? least : size;
+  const T side = (z >= T(0) ? z + all : z - all) / T(2);
+  return whole * z + gamma * side;
+}
+
 // The distance h from the baseline at which a smooth function's secant gives way to its derivative.
 //
 // f(x) and f(x0) are each rounded by about eps, so the secant is off by eps / h at distance h. The

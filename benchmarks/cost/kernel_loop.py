@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cost.operators import LIMITS, Arguments, Operator, bytes_moved
+from benchmarks.cost.limits import LIMITS
+from benchmarks.cost.operators import Arguments, Operator, bytes_moved
 from relprop import ops
 from relprop.ops.backends import backends
 

@@ -12,7 +12,8 @@ import torch
 
 from benchmarks.cost.fresh import Say
 from benchmarks.cost.kernel_loop import KernelLoop, time_alone
-from benchmarks.cost.operators import LIMITS, OPERATORS, Operator, Shape, bytes_moved
+from benchmarks.cost.limits import LIMITS
+from benchmarks.cost.operators import OPERATORS, Operator, Shape, bytes_moved
 from relprop.cli.loading import first_line
 from relprop.ops.backends import backends
 

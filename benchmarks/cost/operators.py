@@ -1,8 +1,4 @@
-"""The operators, as data: what they are called with, and what no implementation can beat by much.
-
-A kernel that only moves memory is held against a copy of as many bytes; a layer with weights
-against torch's own; a pool against torch's own, forward and backward.
-"""
+"""The operators, as data: what they are called with, and by how much they may miss their limits."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ class Operator:
         name: in `torch.ops.relprop`.
         variant: what sets it apart from its other rows.
         make: the operator's arguments, for a shape.
-        limit: a name in `LIMITS`: what to hold it against.
+        limit: a name in `benchmarks.cost.limits.LIMITS`: what to hold it against.
         most: the goal, in times of the limit; None where there is none.
         shape: of what is timed. small: of what is checked.
     """
@@ -87,6 +83,12 @@ def _ratio(shape: Shape, *, activation: str, bias: bool) -> Arguments:
     return m, None, z, None, torch.randn(shape[1]) if bias else None, 1e-6, 1, code, parameters
 
 
+def _signed_ratio(shape: Shape, *, activation: str) -> Arguments:
+    m, z = torch.randn(shape), torch.randn(shape)
+    size = z.abs() + torch.rand(shape)
+    return m, None, z, size, 1.0, 0.25, 1e-6, *_activation(activation)
+
+
 def _rescale(shape: Shape, *, activation: str) -> Arguments:
     m, x, x0 = torch.randn(shape), torch.randn(shape), torch.randn(1, *shape[1:])
     return m, x, x0, *_activation(activation)
@@ -130,6 +132,17 @@ def _winner(shape: Shape, *, size: int, baseline: bool) -> Arguments:
     return torch.randn_like(_pooled(x, size)), x, x0, *_windows(size)
 
 
+def _shared(shape: Shape, *, size: int) -> Arguments:
+    x = torch.randn(shape).relu()
+    return torch.randn_like(_pooled(x, size)), x, *_windows(size)
+
+
+def _proportional(shape: Shape, *, size: int) -> Arguments:
+    """As behind a ReLU, where sums of a window are no small differences."""
+    x = torch.rand(shape)
+    return torch.randn_like(_pooled(x, size)), None, x, *_windows(size), 1e-6
+
+
 def _shapley(shape: Shape, *, size: int) -> Arguments:
     x, x0 = torch.randn(shape), torch.randn(1, *shape[1:])
     m = _pooled(x, size)
@@ -146,6 +159,14 @@ def _halved(shape: Shape) -> list[int]:
 
 def _adaptive_winner(shape: Shape) -> Arguments:
     return torch.randn(*shape[:2], *_halved(shape)), torch.randn(shape), None
+
+
+def _adaptive_shared(shape: Shape) -> Arguments:
+    return torch.randn(*shape[:2], *_halved(shape)), torch.randn(shape).relu()
+
+
+def _adaptive_proportional(shape: Shape) -> Arguments:
+    return torch.randn(*shape[:2], *_halved(shape)), None, torch.rand(shape), 1e-6
 
 
 def _adaptive_shapley(shape: Shape) -> Arguments:
@@ -207,73 +228,6 @@ def _signed_convolution_backward(shape: Shape) -> Arguments:
     return p, n, w, magnitude, list(shape[2:]), *geometry
 
 
-Limit = Callable[[Arguments, tuple[Tensor, ...]], Callable[[], Any]]
-"""Of an operator's arguments and results, what to time in its place."""
-
-
-def _copy(arguments: Arguments, results: tuple[Tensor, ...]) -> Callable[[], Any]:
-    """Reading half of the bytes and writing the other half."""
-    source = torch.zeros(max(1, bytes_moved(arguments, results) // 2), dtype=torch.uint8)
-    target = torch.ones_like(source)
-    return lambda: target.copy_(source)
-
-
-def _linear(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
-    d, weight = arguments[-2:]
-    return lambda: functional.linear(d, weight)
-
-
-def _conv2d(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
-    """One convolution of the first argument, in the order of channels that is faster."""
-    x = arguments[0]
-    weight = _last(
-        next(
-            a
-            for a in arguments[1:]
-            if isinstance(a, Tensor) and a.dim() != 1 and a.shape[2:] == (3, 3)
-        )
-    )
-    return lambda: functional.conv2d(x, weight, padding=1)
-
-
-def _conv2d_of_pixels(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
-    x, weight, _bias, _positive, _negative, transposed, *_rest = arguments
-    convolve = functional.conv_transpose2d if transposed else functional.conv2d
-    return lambda: convolve(x, weight)
-
-
-def _conv2d_back(arguments: Arguments, _: tuple[Tensor, ...]) -> Callable[[], Any]:
-    s, weight, size, stride, padding, *_rest = arguments
-    shape = (s.shape[0], weight.shape[1], *size)
-    return lambda: torch.nn.grad.conv2d_input(shape, weight, s, stride, padding)
-
-
-def _max_pool(
-    arguments: Arguments, _: tuple[Tensor, ...], *, size: int | None = None
-) -> Callable[[], Any]:
-    """Forward and backward; adaptive where there is no size."""
-    picture = max((a for a in arguments if isinstance(a, Tensor)), key=Tensor.numel)
-    x = picture.detach().requires_grad_()
-
-    def pool() -> Tensor:
-        if size is None:
-            return functional.adaptive_max_pool2d(x, _halved(tuple(x.shape)))
-        return functional.max_pool2d(x, size, 2)
-
-    m = torch.randn_like(pool())
-    return lambda: torch.autograd.grad(pool(), x, m)
-
-
-LIMITS: dict[str, Limit] = {
-    "copy": _copy,
-    "F.linear": _linear,
-    "conv2d": _conv2d,
-    "conv2d 1x1": _conv2d_of_pixels,
-    "conv2d 7x7 back": _conv2d_back,
-    "max_pool2d 2x2": partial(_max_pool, size=2),
-    "max_pool2d 3x3": partial(_max_pool, size=3),
-    "adaptive_max_pool2d": _max_pool,
-}
 ELEMENTWISE = 1 / 0.8
 """Times of a copy: 80 % of its bandwidth."""
 SHAPLEY = {2: 4.0, 3: 12.0}
@@ -289,6 +243,10 @@ OPERATORS: tuple[Operator, ...] = (
             most=ELEMENTWISE,
         )
         for b in (False, True)
+    ),
+    *(
+        Operator(name, a, partial(_signed_ratio, activation=a), most=ELEMENTWISE)
+        for name, a in (("signed_ratio", "relu"), ("signed_ratio_apart", "identity"))
     ),
     *(
         Operator("rescale", a, partial(_rescale, activation=a), most=ELEMENTWISE)
@@ -315,6 +273,11 @@ OPERATORS: tuple[Operator, ...] = (
         for b in (False, True)
     ),
     *(
+        Operator(name, f"{n}x{n}", partial(make, size=n), f"max_pool2d {n}x{n}")
+        for name, make in (("max_pool_shared", _shared), ("max_pool_proportional", _proportional))
+        for n in (2, 3)
+    ),
+    *(
         Operator(name, f"{n}x{n}", partial(make, size=n), f"max_pool2d {n}x{n}", SHAPLEY[n])
         for name, make in (
             ("max_pool_shapley", _shapley),
@@ -323,6 +286,8 @@ OPERATORS: tuple[Operator, ...] = (
         for n in (2, 3)
     ),
     Operator("adaptive_max_pool_winner", "", _adaptive_winner, ADAPTIVE),
+    Operator("adaptive_max_pool_shared", "", _adaptive_shared, ADAPTIVE),
+    Operator("adaptive_max_pool_proportional", "", _adaptive_proportional, ADAPTIVE),
     Operator("adaptive_max_pool_shapley", "", _adaptive_shapley, ADAPTIVE),
     Operator("adaptive_max_pool_shapley_parts", "", _adaptive_shapley_parts, ADAPTIVE),
     *(

@@ -27,11 +27,7 @@ USED = re.compile(r"Used (\d+) registers")
 SHARED = re.compile(r"(\d+) bytes smem")
 TYPES = {"f": "float32", "d": "float64", "6__half": "float16", "13__nv_bfloat16": "bfloat16"}
 """Of stored elements, as names are mangled."""
-LONG = "of long functions the loop over a pack is not unrolled, so the pack lies on the stack"
 REASONS = {
-    "rescale_kernel": LONG,
-    "reveal_cancel_kernel": LONG,
-    "signed_reveal_cancel_kernel": LONG,
     "share_windows_kernel": "the taps of a short window are sorted on the thread's stack",
 }
 """Why a kernel takes a stack."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.cost.operators import LIMITS, Operator, bytes_moved
+from benchmarks.cost.limits import LIMITS
+from benchmarks.cost.operators import Operator, bytes_moved
 from benchmarks.gpu import report
 from benchmarks.gpu.clock import Clock, first_line
 from benchmarks.gpu.exercise import cast, rows

@@ -3,6 +3,9 @@
 // window place; in contiguous ones they are the windows of one output row.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "../windows.h"
 
 namespace relprop {
@@ -45,6 +48,36 @@ void for_each_row(const Pool& pool, const Line& line, const Body& body) {
       body(start + place, place);
     }
   }
+}
+
+// A tap of a line's windows: its place in the first, and the lanes in which it is no padding.
+struct Tap {
+  int64_t place, first, count;
+};
+
+// The taps of `lanes` windows of an output row, evenly spaced.
+inline void taps_of_row(const Pool& pool, const Line& line, std::vector<Tap>& taps) {
+  const Windows& w = pool.along[2];
+  const auto windows_before = [&](int64_t distance) {
+    return distance <= 0 ? 0 : std::min(line.lanes, (distance + w.stride - 1) / w.stride);
+  };
+  for_each_row(pool, line, [&](int64_t place, int64_t) {
+    for (int64_t kw = 0; kw < w.kernel; ++kw) {
+      const int64_t shift = kw * w.dilation, column = w.start(line.ow) + shift;
+      const int64_t first = windows_before(-column), end = windows_before(w.length - column);
+      if (first < end) taps.push_back({place + shift, first, end - first});
+    }
+  });
+}
+
+// The taps of one window place in all channels.
+inline void taps_of_channels(const Pool& pool, const Line& line, std::vector<Tap>& taps) {
+  const Windows& w = pool.along[2];
+  for_each_row(pool, line, [&](int64_t place, int64_t) {
+    for (int64_t kw = w.low(line.ow); kw < w.high(line.ow); ++kw) {
+      taps.push_back({place + kw * w.dilation, 0, line.lanes});
+    }
+  });
 }
 
 }  // namespace relprop

@@ -3,6 +3,7 @@
 #include "clones.h"
 #include "kernel_runner.h"
 #include "periodic.h"
+#include "relevance.h"
 
 namespace relprop {
 namespace {
@@ -10,17 +11,13 @@ namespace {
 // How bias meets the elements of one loop: one value for all of them, or one for each.
 enum class Bias { kOne, kEach };
 
-// What R is made of: multiplier * f(z), amount, or their sum.
-enum class Relevance { kMultiplier, kAmount, kBoth };
-
 template <Relevance kRelevance, Bias kBias, typename T, typename F>
 RELPROP_CLONES static void ratio_loop(const T* __restrict multiplier, const T* __restrict amount,
                                       const T* __restrict z, const T* __restrict denominator,
                                       const T* __restrict bias, T* __restrict s, int64_t count, F f,
                                       T epsilon) {
   for (int64_t i = 0; i < count; ++i) {
-    T R = kRelevance == Relevance::kAmount ? amount[i] : multiplier[i] * f.f(z[i]);
-    if (kRelevance == Relevance::kBoth) R += amount[i];
+    const T R = relevance_at<kRelevance>(i, multiplier, amount, z, f);
     const T d = denominator[i] - (kBias == Bias::kOne ? bias[0] : bias[i]);
     s[i] = stabilized_ratio(R, d, epsilon);
   }
@@ -46,13 +43,9 @@ struct Ratio {
 
   template <Bias kBias>
   void run(int64_t first, int64_t count, const T* bias) const {
-    if (multiplier == nullptr) {
-      loop<Relevance::kAmount, kBias>(first, count, bias);
-    } else if (amount == nullptr) {
-      loop<Relevance::kMultiplier, kBias>(first, count, bias);
-    } else {
-      loop<Relevance::kBoth, kBias>(first, count, bias);
-    }
+    with_relevance(multiplier, amount, [&](auto relevance) {
+      loop<decltype(relevance)::value, kBias>(first, count, bias);
+    });
   }
 };
 

@@ -37,36 +37,6 @@ struct Band {
   }
 };
 
-// A tap of a line's windows: its place in the first, and the lanes in which it is no padding.
-struct Tap {
-  int64_t place, first, count;
-};
-
-// The taps of `lanes` windows of an output row, evenly spaced.
-void find_row(const Pool& pool, const Line& line, std::vector<Tap>& taps) {
-  const Windows& w = pool.along[2];
-  const auto windows_before = [&](int64_t distance) {
-    return distance <= 0 ? 0 : std::min(line.lanes, (distance + w.stride - 1) / w.stride);
-  };
-  for_each_row(pool, line, [&](int64_t place, int64_t) {
-    for (int64_t kw = 0; kw < w.kernel; ++kw) {
-      const int64_t shift = kw * w.dilation, column = w.start(line.ow) + shift;
-      const int64_t first = windows_before(-column), end = windows_before(w.length - column);
-      if (first < end) taps.push_back({place + shift, first, end - first});
-    }
-  });
-}
-
-// The taps of one window place in all channels.
-void find_channels(const Pool& pool, const Line& line, std::vector<Tap>& taps) {
-  const Windows& w = pool.along[2];
-  for_each_row(pool, line, [&](int64_t place, int64_t) {
-    for (int64_t kw = w.low(line.ow); kw < w.high(line.ow); ++kw) {
-      taps.push_back({place + kw * w.dilation, 0, line.lanes});
-    }
-  });
-}
-
 // One thread's work: one plane after the other, or groups of planes whose channels are the lanes.
 template <typename T>
 class Worker {
@@ -139,7 +109,7 @@ class Worker {
   void solve_line(const Line& line) {
     taps_.clear();
     const bool columns = line.window_step > 0;
-    columns ? find_row(o_.pool, line, taps_) : find_channels(o_.pool, line, taps_);
+    columns ? taps_of_row(o_.pool, line, taps_) : taps_of_channels(o_.pool, line, taps_);
     const int64_t places = line.window_step * o_.pool.along[2].stride;
     const auto step = [&](const auto& view) {
       return places * view.step + (columns ? 0 : view.lane_step);
@@ -185,7 +155,7 @@ class Worker {
   void solve_window(Line line, int64_t channel) {
     line.lanes = 1;
     taps_.clear();
-    find_channels(o_.pool, line, taps_);
+    taps_of_channels(o_.pool, line, taps_);
     window_.start();
     for (const Tap& tap : taps_)
       window_.enter(x_.at(tap.place, channel), x0_.at(tap.place, channel));

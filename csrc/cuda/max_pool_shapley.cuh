@@ -215,12 +215,6 @@ __global__ void share_windows_kernel(ShapleyArguments<S> a) {
   }
 }
 
-// The number of the tap by which window o reaches input i along one dimension; -1 if it does not.
-__device__ inline int64_t tap_along(const Windows& w, int64_t o, int64_t i) {
-  const int64_t distance = i - w.start(o), k = distance / w.dilation;
-  return distance % w.dilation == 0 && k >= w.low(o) && k < w.high(o) ? k : -1;
-}
-
 template <typename S, typename A = typename Computed<S>::Type>
 __device__ A shared_to(const ShapleyArguments<S>& a, const Element& input) {
   const Windows* w = a.pool.along;

@@ -1,5 +1,7 @@
 // How a thread finds its elements, and moves several of them at once.
 //
+// Loops over a pack with much in their body must be told to unroll, or the pack lies on a stack.
+//
 // Kernels include no torch and use nothing of CUDA but the numbers of blocks and threads (and,
 // where a file says so, shuffles), so that a test can run them on the host.
 #pragma once

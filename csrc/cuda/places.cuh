@@ -41,4 +41,10 @@ __device__ inline int64_t start_of(const Pool& pool, const Place3d& o) {
   return (w[0].start(o.d) * w[1].length + w[1].start(o.h)) * w[2].length + w[2].start(o.w);
 }
 
+// The number of the tap by which window o reaches input i along one dimension; -1 if it does not.
+__device__ inline int64_t tap_along(const Windows& w, int64_t o, int64_t i) {
+  const int64_t distance = i - w.start(o), k = distance / w.dilation;
+  return distance % w.dilation == 0 && k >= w.low(o) && k < w.high(o) ? k : -1;
+}
+
 }  // namespace relprop::cuda

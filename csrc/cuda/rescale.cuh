@@ -22,6 +22,7 @@ __global__ void rescale_kernel(RescaleArguments<S> a, F f, A h) {
     load(a.m_y, i, a.count, m, A(0));
     load(a.x, i, a.count, x, A(0));
     load_repeated(a.x0, i, a.period, x0);
+#pragma unroll
     for (int k = 0; k < kPack; ++k) m[k] *= rescale_slope(f, x[k], x0[k], h);
     store(a.m_x, i, a.count, m);
   }

@@ -30,6 +30,7 @@ __global__ void reveal_cancel_kernel(RevealCancelArguments<S> a, F f, A h) {
     load_repeated(a.x0, i, a.period, r);
     for (int k = 0; k < kPack; ++k) x[k] = r[k] + (P[k] + N[k]);
     if (a.x != nullptr) load(a.x, i, a.count, x, A(0));
+#pragma unroll
     for (int k = 0; k < kPack; ++k) {
       const Parts<A> slopes = reveal_cancel_slopes(f, P[k], N[k], r[k], x[k], h);
       positive[k] = along_slope(positive[k], slopes.positive);

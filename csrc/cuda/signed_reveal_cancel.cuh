@@ -32,6 +32,7 @@ __global__ void signed_reveal_cancel_kernel(SignedRevealCancelArguments<S> a, F 
     if (!sizes_only) load(a.positive, i, a.count, positive, A(0));
     if (!sizes_only) load(a.negative, i, a.count, negative, A(0));
     A sum[kPack], difference[kPack];
+#pragma unroll
     for (int k = 0; k < kPack; ++k) {
       const Parts<A> d = parts_of(x[k] - r[k], size[k]);
       const Parts<A> slopes = reveal_cancel_slopes(f, d.positive, d.negative, r[k], x[k], h);

@@ -128,8 +128,10 @@ class DeepLift(Layered):
                 `baselines` and the model's weights, as for a loss that they are part of; needs the
                 memory of all activations.
             cuda_graph: on a GPU, record all kernels of the explanation once for inputs and a
-                baseline of these shapes and so many targets, and start them together from then on.
-                It pays for small batches; a recording holds the memory of an explanation.
+                baseline of these shapes and so many targets, and start them together from then on;
+                of several baselines, for one after another, each with a forward sweep of the inputs
+                of its own. It pays for small batches; a recording holds the memory of an
+                explanation.
 
         Returns:
             Contributions in the shape of `inputs` (a tuple for a tuple), in units of the output.
@@ -164,9 +166,8 @@ class DeepLift(Layered):
             named = find_layers(plan.graph, self.model, layers)
             pass_ = Pass(plan, plan.constants(), plan.keeping(named.values()), named, make)
             if cuda_graph:
-                sent, many = self._replayed(pass_, tensors, arguments, references, target)
-                found = [_checked(one) for one in sent]
-                return results(inputs, found, many, return_convergence_delta, layers is not None)
+                made, many = self._replayed(pass_, tensors, arguments, references, target)
+                return results(inputs, made, many, return_convergence_delta, layers is not None)
             x = pass_.forward(arguments)
             each, many = self.seeds_of(target, x.values[plan.graph.output])
             sums: list[Explanation] = []
@@ -188,13 +189,8 @@ class DeepLift(Layered):
         arguments: Sequence[Any],
         references: References,
         target: Target,
-    ) -> tuple[list[Sent], bool]:
-        """The explanations by a recording; whether there are many targets."""
-        if references.count != 1:
-            raise InvalidInputError(
-                f"cuda_graph takes one baseline for each input, got {references.count}: "
-                "leave it out"
-            )
+    ) -> tuple[list[Explanation], bool]:
+        """The mean of what a recording gives for one baseline after another; if many targets."""
         names, count = pass_.plan.graph.inputs, len(inputs)
 
         def explain(tensors: Tensors, each: Sequence[Tensor]) -> list[Sent]:
@@ -213,9 +209,15 @@ class DeepLift(Layered):
             lambda tensors: pass_.forward(tensors[: len(names)]).values[pass_.plan.graph.output],
             explain,
         )
-        named = name_inputs(pass_.plan.graph, arguments)
-        tensors = (*named.values(), *references.baseline(0))
-        return self._recordings.explain(sweeps, tensors, lambda y: self.seeds_of(target, y))
+        named = name_inputs(pass_.plan.graph, arguments).values()
+        sums: list[Explanation] = []
+        for k in range(references.count):
+            sent, many = self._recordings.explain(
+                sweeps, (*named, *references.baseline(k)), lambda y: self.seeds_of(target, y)
+            )
+            found = [_checked(one) for one in sent]
+            sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
+        return [total.over(references.count) for total in sums], many
 
     def seeds_of(self, target: Target, output: Tensor) -> tuple[list[Tensor], bool]:
         """For every target what to send back, and whether there are many."""

@@ -17,7 +17,8 @@ from relprop.attribution.attributor import (
     per_example,
     require_finite,
 )
-from relprop.attribution.explanation import Explanation, Tensors, results
+from relprop.attribution.cuda_graphs import Sweeps, require_cuda
+from relprop.attribution.explanation import Explanation, Sent, Tensors, results
 from relprop.attribution.exporting import exported, for_export, seed_of, with_tensors
 from relprop.attribution.modes import explaining
 from relprop.attribution.tiled import Tiled
@@ -84,17 +85,22 @@ class OneGradient(Tiled, GradientMethod):
         additional_forward_args: Any,
         memory_budget: int | str | None,
         create_graph: bool,
+        cuda_graph: bool,
     ) -> tuple[Tensors, list[tuple[Tensors, Tensor]], bool]:
         """The inputs; for every target gradients and score; whether there are many targets."""
         tensors, arguments = self._arguments(inputs, additional_forward_args, create_graph)
+        if cuda_graph:
+            require_cuda(tensors, create_graph)
         with (
             explaining(create_graph),
             self._saying_what_fits(inputs, target, additional_forward_args),
         ):
-            tiles = self._tiles(arguments, memory_budget, target)
+            tiles = self._tiles(arguments, memory_budget, target, cuda_graph=cuda_graph)
             if tiles is not None:
                 made, many = self._by_tiles(tiles, tensors, arguments, target)
                 return tensors, [(m, score) for m, _, score in made], many
+            if cuda_graph:
+                return tensors, *self._replayed(arguments, len(tensors), target)
             plan, run, output = self._forward(arguments)
             each, many = seeds(target, output)
             found = []
@@ -103,6 +109,32 @@ class OneGradient(Tiled, GradientMethod):
                 m = self._gradients(plan, run, tensors, seed, last=seed is each[-1])
                 found.append((m, score))
         return tensors, found, many
+
+    def _replayed(
+        self, arguments: Sequence[Any], count: int, target: Target
+    ) -> tuple[list[tuple[Tensors, Tensor]], bool]:
+        """The same by a recording; the first `count` of the model's tensors are explained."""
+        plan = self._plan(arguments)
+        graph, constants = plan.graph, plan.constants()
+
+        def forward(tensors: Tensors) -> Run:
+            return plan.sweep.forward(constants, dict(zip(graph.inputs, tensors, strict=True)))
+
+        def explain(tensors: Tensors, each: Sequence[Tensor]) -> list[Sent]:
+            run, inputs = forward(tensors), tensors[:count]
+            scores = [per_example(run.values[graph.output] * seed) for seed in each]
+            found = []
+            for seed, score in zip(each, scores, strict=True):
+                m = self._gradients(plan, run, inputs, seed, last=seed is each[-1])
+                found.append(Sent(Explanation(m, score), score))
+            return found
+
+        sweeps = Sweeps(
+            plan.sweep, constants, lambda tensors: forward(tensors).values[graph.output], explain
+        )
+        given = tuple(name_inputs(graph, arguments).values())
+        sent, many = self._recordings.explain(sweeps, given, lambda y: seeds(target, y))
+        return [(one.explanation.inputs, require_finite(one.score)) for one in sent], many
 
     def _of_gradients(self, inputs: Tensors, gradients: Tensors) -> Tensors:
         """What the method makes of the gradients by the inputs."""
@@ -144,6 +176,7 @@ class Gradient(OneGradient):
         additional_forward_args: Any = None,
         memory_budget: int | str | None = None,
         create_graph: bool = False,
+        cuda_graph: bool = False,
     ) -> Any:
         """What the backward sweep from the output at `target` brings to `inputs`.
 
@@ -160,6 +193,9 @@ class Gradient(OneGradient):
                 result (`tiling` says by which). None: as much as it takes.
             create_graph: whether the result can itself be differentiated, by `inputs` and by the
                 model's weights; needs the memory of all activations.
+            cuda_graph: on a GPU, record all kernels of the explanation once for inputs of this
+                shape and so many targets, and start them together from then on. It pays for small
+                batches; a recording holds the memory of an explanation.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output per unit
@@ -171,7 +207,7 @@ class Gradient(OneGradient):
             CaptureError: the model cannot be captured.
         """
         _, found, many = self._explain(
-            inputs, target, additional_forward_args, memory_budget, create_graph
+            inputs, target, additional_forward_args, memory_budget, create_graph, cuda_graph
         )
         return results(inputs, [Explanation(*one) for one in found], many, with_delta=False)
 
@@ -206,6 +242,7 @@ class InputXGradient(OneGradient):
         return_convergence_delta: bool = False,
         memory_budget: int | str | None = None,
         create_graph: bool = False,
+        cuda_graph: bool = False,
     ) -> Any:
         """The gradient of the output at `target`, times `inputs`.
 
@@ -214,7 +251,7 @@ class InputXGradient(OneGradient):
             target: as in `Gradient.attribute`.
             additional_forward_args: further positional arguments of the model, not explained.
             return_convergence_delta: whether to return what is missing from the sum, too.
-            memory_budget, create_graph: as in `Gradient.attribute`.
+            memory_budget, create_graph, cuda_graph: as in `Gradient.attribute`.
 
         Returns:
             A tensor in the shape of `inputs` (a tuple for a tuple), in units of the output. With
@@ -228,7 +265,7 @@ class InputXGradient(OneGradient):
             CaptureError: the model cannot be captured.
         """
         tensors, found, many = self._explain(
-            inputs, target, additional_forward_args, memory_budget, create_graph
+            inputs, target, additional_forward_args, memory_budget, create_graph, cuda_graph
         )
         products = []
         for gradients, score in found:

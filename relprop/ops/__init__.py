@@ -33,6 +33,13 @@ from .pools import (
     max_pool_shapley,
     max_pool_shapley_parts,
 )
+from .ratios import signed_ratio, signed_ratio_apart
+from .shares import (
+    adaptive_max_pool_proportional,
+    adaptive_max_pool_shared,
+    max_pool_proportional,
+    max_pool_shared,
+)
 from .winograd import winograd_convolution
 
 __all__ = [
@@ -40,14 +47,18 @@ __all__ = [
     "Activation",
     "Backends",
     "KernelTiming",
+    "adaptive_max_pool_proportional",
     "adaptive_max_pool_shapley",
     "adaptive_max_pool_shapley_parts",
+    "adaptive_max_pool_shared",
     "adaptive_max_pool_winner",
     "backends",
     "few_channel_transpose",
     "lrp_ratio",
+    "max_pool_proportional",
     "max_pool_shapley",
     "max_pool_shapley_parts",
+    "max_pool_shared",
     "max_pool_winner",
     "pointwise_convolution",
     "rescale",
@@ -58,6 +69,8 @@ __all__ = [
     "signed_convolution_backward",
     "signed_linear",
     "signed_linear_backward",
+    "signed_ratio",
+    "signed_ratio_apart",
     "signed_reveal_cancel",
     "time_copy",
     "time_kernel",
@@ -114,13 +127,9 @@ def lrp_ratio(
         d = torch.where(d >= 0, d + epsilon, d - epsilon)
         s = torch.where((R == 0) | (d == 0), 0, R / d)
     """
-    arguments.check_floating("z", z)
-    if multiplier is None and amount is None:
-        raise ValueError("multiplier or amount must be given, got None for both")
-    shaped = {"multiplier": multiplier, "amount": amount, "denominator": denominator}
-    for name, tensor in shaped.items():
-        if tensor is not None:
-            arguments.check_same_shape(name, tensor, "z", z)
+    arguments.check_relevance(multiplier, amount, z)
+    if denominator is not None:
+        arguments.check_same_shape("denominator", denominator, "z", z)
     if bias is not None:
         arguments.check_bias(bias, z, channel_dim)
     if not epsilon >= 0:
@@ -229,13 +238,7 @@ def max_pool_winner(
     arguments.check_pooled(multiplier, x)
     if x0 is not None:
         arguments.check_baseline(x0, x)
-    dims = x.dim() - 2
-    windows = (
-        arguments.per_dimension("kernel_size", kernel_size, dims, 1),
-        arguments.per_dimension("stride", kernel_size if stride is None else stride, dims, 1),
-        arguments.per_dimension("padding", padding, dims, 0),
-        arguments.per_dimension("dilation", dilation, dims, 1),
-    )
+    windows = arguments.windows_of(x, kernel_size, stride, padding, dilation)
     arguments.check_windows(multiplier, x, windows, ceil_mode)
     m_x: Tensor = call("max_pool_winner", multiplier, x, x0, *windows, ceil_mode)
     return m_x

@@ -57,6 +57,16 @@ def check_baseline(x0: Tensor, x: Tensor, name: str = "x") -> None:
         )
 
 
+def check_relevance(multiplier: Tensor | None, amount: Tensor | None, z: Tensor) -> None:
+    """Raise unless relevance arrives at z, per unit or as such."""
+    check_floating("z", z)
+    if multiplier is None and amount is None:
+        raise ValueError("multiplier or amount must be given, got None for both")
+    for name, tensor in (("multiplier", multiplier), ("amount", amount)):
+        if tensor is not None:
+            check_same_shape(name, tensor, "z", z)
+
+
 def check_bias(bias: Tensor, z: Tensor, channel_dim: int) -> None:
     """Raise unless bias has one element for every channel of z."""
     check_alike("bias", bias, "z", z)
@@ -129,6 +139,23 @@ def check_pooled(multiplier: Tensor, x: Tensor, name: str = "multiplier") -> Non
 
 
 Windows = tuple[list[int], list[int], list[int], list[int]]
+
+
+def windows_of(
+    x: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> Windows:
+    """A pool's settings for each spatial dimension of x; a stride of None is the kernel size."""
+    dims = x.dim() - 2
+    return (
+        per_dimension("kernel_size", kernel_size, dims, 1),
+        per_dimension("stride", kernel_size if stride is None else stride, dims, 1),
+        per_dimension("padding", padding, dims, 0),
+        per_dimension("dilation", dilation, dims, 1),
+    )
 
 
 def check_filled(x: Tensor, windows: Windows, ceil_mode: bool) -> None:

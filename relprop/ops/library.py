@@ -23,7 +23,9 @@ from . import (
     reference_dense,
     reference_few_channels,
     reference_pointwise,
+    reference_ratios,
     reference_shapley,
+    reference_shares,
     reference_winograd,
 )
 
@@ -31,6 +33,14 @@ SCHEMAS = {
     "lrp_ratio": (
         "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor? denominator, Tensor? bias, "
         "float epsilon, int channel_dim, int activation, float[] parameters) -> Tensor"
+    ),
+    "signed_ratio": (
+        "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor size, float whole, float gamma, "
+        "float epsilon, int activation, float[] parameters) -> Tensor"
+    ),
+    "signed_ratio_apart": (
+        "(Tensor? multiplier, Tensor? amount, Tensor z, Tensor size, float whole, float gamma, "
+        "float epsilon, int activation, float[] parameters) -> (Tensor, Tensor)"
     ),
     "rescale": (
         "(Tensor multiplier, Tensor x, Tensor x0, int activation, float[] parameters) -> Tensor"
@@ -40,6 +50,18 @@ SCHEMAS = {
         "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
     ),
     "adaptive_max_pool_winner": "(Tensor multiplier, Tensor x, Tensor? x0) -> Tensor",
+    "max_pool_shared": (
+        "(Tensor multiplier, Tensor x, int[] kernel_size, int[] stride, int[] padding, "
+        "int[] dilation, bool ceil_mode) -> Tensor"
+    ),
+    "adaptive_max_pool_shared": "(Tensor multiplier, Tensor x) -> Tensor",
+    "max_pool_proportional": (
+        "(Tensor? multiplier, Tensor? amount, Tensor x, int[] kernel_size, int[] stride, "
+        "int[] padding, int[] dilation, bool ceil_mode, float epsilon) -> Tensor"
+    ),
+    "adaptive_max_pool_proportional": (
+        "(Tensor? multiplier, Tensor? amount, Tensor x, float epsilon) -> Tensor"
+    ),
     "max_pool_shapley": (
         "(Tensor positive, Tensor? negative, Tensor x, Tensor x0, int[] kernel_size, int[] stride, "
         "int[] padding, int[] dilation, bool ceil_mode) -> Tensor"
@@ -103,7 +125,9 @@ REFERENCES = (
     reference_dense,
     reference_few_channels,
     reference_pointwise,
+    reference_ratios,
     reference_shapley,
+    reference_shares,
     reference_winograd,
 )
 

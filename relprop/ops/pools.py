@@ -64,7 +64,7 @@ def max_pool_shapley(
         m_x = m * phi / (x - x0)
     """
     _check_sides(positive, x, x0, negative)
-    windows = _windows(x, kernel_size, stride, padding, dilation)
+    windows = arguments.windows_of(x, kernel_size, stride, padding, dilation)
     arguments.check_windows(positive, x, windows, ceil_mode, "positive")
     m_x: Tensor = call("max_pool_shapley", positive, negative, x, x0, *windows, ceil_mode)
     return m_x
@@ -130,7 +130,7 @@ def max_pool_shapley_parts(
     """
     arguments.check_spatial(x)
     arguments.check_baseline(x0, x)
-    windows = _windows(x, kernel_size, stride, padding, dilation)
+    windows = arguments.windows_of(x, kernel_size, stride, padding, dilation)
     arguments.check_filled(x, windows, ceil_mode)
     parts: tuple[Tensor, Tensor] = call("max_pool_shapley_parts", x, x0, *windows, ceil_mode)
     return parts
@@ -168,19 +168,3 @@ def _check_sides(positive: Tensor, x: Tensor, x0: Tensor, negative: Tensor | Non
     arguments.check_baseline(x0, x)
     if negative is not None:
         arguments.check_same_shape("negative", negative, "positive", positive)
-
-
-def _windows(
-    x: Tensor,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None,
-    padding: int | Sequence[int],
-    dilation: int | Sequence[int],
-) -> arguments.Windows:
-    dims = x.dim() - 2
-    return (
-        arguments.per_dimension("kernel_size", kernel_size, dims, 1),
-        arguments.per_dimension("stride", kernel_size if stride is None else stride, dims, 1),
-        arguments.per_dimension("padding", padding, dims, 0),
-        arguments.per_dimension("dilation", dilation, dims, 1),
-    )

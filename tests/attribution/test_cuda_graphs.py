@@ -21,7 +21,7 @@ from relprop.attribution.cuda_graphs import CudaRecorder, Recordings
 from relprop.errors import CaptureError, InvalidInputError
 from relprop.rules.lrp import COMPOSITES
 
-Method = relprop.LRP | relprop.DeepLift
+Method = relprop.LRP | relprop.DeepLift | relprop.Gradient | relprop.InputXGradient
 
 
 class Network(nn.Module):
@@ -54,7 +54,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     tape = TapeRecorder()
     monkeypatch.setattr(cuda_graphs, "CudaRecorder", lambda: tape)
     monkeypatch.setattr("relprop.attribution.attributor.Recordings", lambda: Recordings(tape))
-    for module in ("lrp", "deeplift"):
+    for module in ("lrp", "deeplift", "gradient"):
         monkeypatch.setattr(f"relprop.attribution.{module}.require_cuda", lambda *given: None)
     return tape
 
@@ -75,6 +75,13 @@ def methods(model: nn.Module) -> Iterator[tuple[str, Method]]:
     for rule in ("rescale", "reveal_cancel", "genomics"):
         for max_pool in ("winner", "shapley"):
             yield f"{rule}, {max_pool}", relprop.DeepLift(model, rule, max_pool)
+    for kind in (
+        relprop.Gradient,
+        relprop.InputXGradient,
+        relprop.Deconvnet,
+        relprop.GuidedBackprop,
+    ):
+        yield kind.__name__, kind(model)
 
 
 def test_replays_are_what_the_sweeps_give_bit_by_bit(
@@ -99,6 +106,18 @@ def test_many_targets_deltas_and_layers_are_replayed(
             found = method.attribute(x, target=targets, **options, cuda_graph=True)
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert recorder.count == 2
+
+
+def test_gradients_for_many_targets_and_their_deltas_are_replayed(
+    model: nn.Module, recorder: TapeRecorder
+) -> None:
+    x, targets = pictures(), [[0, 1, 3], [2, 2, 1]]
+    gradient, product = relprop.Gradient(model), relprop.InputXGradient(model)
+    expected = gradient.attribute(x, target=targets)
+    assert torch.equal(gradient.attribute(x, target=targets, cuda_graph=True), expected)
+    options: dict[str, Any] = {"target": targets, "return_convergence_delta": True}
+    both = product.attribute(x, **options, cuda_graph=True)
+    torch.testing.assert_close(both, product.attribute(x, **options), rtol=0, atol=0)
 
 
 def test_baselines_are_copied_to_the_recording(model: nn.Module, recorder: TapeRecorder) -> None:
@@ -181,14 +200,14 @@ def test_numbers_are_looked_at_after_the_replay(recorder: TapeRecorder) -> None:
 
 def test_a_graph_takes_inputs_on_a_gpu(model: nn.Module) -> None:
     sentence = "cuda_graph needs CUDA inputs, got cpu: leave it out, or move model and inputs to"
-    for method in (relprop.LRP(model), relprop.DeepLift(model)):
+    for method in (relprop.LRP(model), relprop.DeepLift(model), relprop.Gradient(model)):
         with pytest.raises(InvalidInputError, match=sentence):
             method.attribute(pictures(), target=1, cuda_graph=True)
 
 
 def test_recordings_have_no_gradients(model: nn.Module) -> None:
     sentence = "cuda_graph must be False with create_graph=True, as a recording has no gradients"
-    for method in (relprop.LRP(model), relprop.DeepLift(model)):
+    for method in (relprop.LRP(model), relprop.DeepLift(model), relprop.Gradient(model)):
         with pytest.raises(InvalidInputError, match=sentence):
             method.attribute(pictures(), target=1, cuda_graph=True, create_graph=True)
 
@@ -233,10 +252,19 @@ def test_tiles_are_not_recorded(model: nn.Module, recorder: TapeRecorder) -> Non
         lrp.attribute(x, target=1, memory_budget=budget, cuda_graph=True)
 
 
-def test_several_baselines_are_not_recorded(model: nn.Module, recorder: TapeRecorder) -> None:
-    deeplift = relprop.DeepLift(model)
-    with pytest.raises(InvalidInputError, match="one baseline for each input, got 3: leave it out"):
-        deeplift.attribute(pictures(), relprop.Distribution(pictures(3)), target=1, cuda_graph=True)
+@pytest.mark.parametrize("per_example", [True, False])
+def test_one_recording_is_replayed_for_each_of_several_baselines(
+    model: nn.Module, recorder: TapeRecorder, per_example: bool
+) -> None:
+    samples = torch.stack([pictures(3), pictures(3)]) if per_example else pictures(3)
+    baselines = relprop.Distribution(samples, per_example=per_example)
+    deeplift, x = relprop.DeepLift(model, "reveal_cancel"), pictures()
+    options: dict[str, Any] = {"return_convergence_delta": True, "layers": ["pool"]}
+    for target in (1, [[0, 2], [3, 1]]):
+        expected = deeplift.attribute(x, baselines, target=target, **options)
+        found = deeplift.attribute(x, baselines, target=target, **options, cuda_graph=True)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert recorder.count == 2  # one for one target, one for two
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from benchmarks.cost import floor, scaling
+from benchmarks.cost.limits import LIMITS
 from benchmarks.cost.methods import BY_NAME, METHODS, PLAIN, Calls, Passes
 from benchmarks.cost.networks import FULL, NETWORKS, QUICK, settle_batch_norm
-from benchmarks.cost.operators import LIMITS, OPERATORS, bytes_moved
+from benchmarks.cost.operators import OPERATORS, bytes_moved
 from benchmarks.cost.peers import PEERS, batch_norms, own_copy
 from relprop.ops.library import SCHEMAS
 

@@ -67,7 +67,6 @@ def methods() -> Iterator[tuple[str, Callable[[nn.Module], Any]]]:
 
 METHODS = dict(methods())
 EACH = pytest.mark.parametrize("name", METHODS)
-RECORDED = [name for name in METHODS if name not in ("gradient", "guided")]
 
 
 @EACH
@@ -121,7 +120,7 @@ def test_sums_hold_in_every_precision(precision: str, gpu: torch.device) -> None
     assert (delta.float().abs() <= 32 * eps * size).all()
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@EACH
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.usefixtures("deterministic")
 def test_replays_are_bitwise_what_the_sweeps_give(

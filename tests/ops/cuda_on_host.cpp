@@ -3,10 +3,12 @@
 
 #include "cuda/lrp_ratio.cuh"
 #include "cuda/max_pool_shapley.cuh"
+#include "cuda/max_pool_shares.cuh"
 #include "cuda/max_pool_winner.cuh"
 #include "cuda/rescale.cuh"
 #include "cuda/reveal_cancel.cuh"
 #include "cuda/signed_linear.cuh"
+#include "cuda/signed_ratio.cuh"
 #include "cuda/signed_reveal_cancel.cuh"
 
 using namespace relprop;
@@ -73,6 +75,15 @@ void ratio_packed(const RatioArguments<float>& a, float epsilon, int64_t activat
   });
 }
 
+template <int kPack>
+void signed_ratio_packed(const SignedRatioArguments<float>& a, const SignedRatioFactors<float>& by,
+                         int64_t activation, const Parameters& p) {
+  with_function(activation, p, [&](auto f) {
+    run_on_host(kBlocks, kThreads,
+                [&] { signed_ratio_kernel<kPack, float, float, decltype(f)>(a, f, by); });
+  });
+}
+
 Planes planes_of(bool channels_last, int64_t batch, int64_t channels, int64_t places) {
   const int64_t example = batch == 1 ? 0 : channels * places;
   if (channels_last) return {example, 1, channels};
@@ -89,6 +100,13 @@ Pool pool_of(const int64_t* along) {
                               : Windows::fixed(w[0], w[1], w[2], w[3], w[4], w[5]);
   }
   return pool;
+}
+
+template <typename Rule>
+void share_windows(int lanes, const ShareArguments<float>& a) {
+  if (lanes == 1) run_on_host(kBlocks, kThreads, [&] { find_shares_kernel<1, float, Rule>(a); });
+  if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_shares_kernel<32, float, Rule>(a); });
+  run_on_host(kBlocks, kThreads, [&] { gather_window_shares_kernel<float, Rule>(a); });
 }
 
 }  // namespace
@@ -135,6 +153,16 @@ void lrp_ratio(int pack, const float* multiplier, const float* amount, const flo
             : ratio_packed<4>(a, float(epsilon), activation, p);
 }
 
+void signed_ratio(int pack, const float* multiplier, const float* amount, const float* z,
+                  const float* size, float* s, float* below, int64_t count, double whole,
+                  double gamma, double epsilon, int64_t activation, const double* parameters) {
+  const SignedRatioArguments<float> a{multiplier, amount, z, size, s, below, count};
+  const SignedRatioFactors<float> by{float(whole), float(gamma), float(epsilon)};
+  const Parameters p = parameters_of(parameters);
+  pack == 1 ? signed_ratio_packed<1>(a, by, activation, p)
+            : signed_ratio_packed<4>(a, by, activation, p);
+}
+
 void max_pool_winner(int lanes, const float* m, const float* x, const float* x0, float* m_x,
                      int64_t batch, int64_t batch0, int64_t channels, int channels_last,
                      const int64_t* along) {
@@ -161,6 +189,33 @@ void max_pool_winner(int lanes, const float* m, const float* x, const float* x0,
   if (lanes == 1) run_on_host(kBlocks, kThreads, [&] { find_prizes_kernel<1>(a); });
   if (lanes == 32) run_warps_on_host(kBlocks, [&] { find_prizes_kernel<32>(a); });
   run_on_host(kBlocks, kThreads, [&] { gather_prizes_kernel(a); });
+}
+
+// by_value: in proportion to the inputs' values, else in equal parts to the maxima.
+void max_pool_shares(int lanes, int by_value, const float* m, const float* amount, const float* x,
+                     float* m_x, int64_t batch, int64_t channels, int channels_last, double epsilon,
+                     const int64_t* along) {
+  const Pool pool = pool_of(along);
+  std::vector<float> highest(batch * channels * pool.outputs()), share(highest.size());
+  const bool last = channels_last != 0;
+  const Planes inputs = planes_of(last, batch, channels, pool.inputs());
+  const Planes outputs = planes_of(last, batch, channels, pool.outputs());
+  const ShareArguments<float> a{m,
+                                amount,
+                                x,
+                                m_x,
+                                by_value != 0 ? nullptr : highest.data(),
+                                share.data(),
+                                float(epsilon),
+                                outputs,
+                                outputs,
+                                inputs,
+                                inputs,
+                                pool,
+                                batch,
+                                channels,
+                                last};
+  by_value != 0 ? share_windows<SharedByValue>(lanes, a) : share_windows<SharedByMaxima>(lanes, a);
 }
 
 // m_x null: positive and negative are results.

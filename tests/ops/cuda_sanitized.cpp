@@ -50,6 +50,11 @@ void elementwise(int64_t count, int64_t period) {
       signed_reveal_cancel(pack, nullptr, nullptr, x.data(), x0.data(), P.data(), nullptr, nullptr,
                            g.data(), count, period, f, kParameters);
       for (const Numbers* result : {&a, &b, &c, &d, &e, &g}) look_at(*result);
+      signed_ratio(pack, m.data(), nullptr, x.data(), P.data(), a.data(), nullptr, count, 1, 0.25,
+                   0.25, f, kParameters);
+      signed_ratio(pack, m.data(), n.data(), x.data(), P.data(), b.data(), c.data(), count, 1, 0.25,
+                   0.25, f, kParameters);
+      for (const Numbers* result : {&a, &b, &c}) look_at(*result);
     }
   }
 }
@@ -90,6 +95,12 @@ void pools(const int64_t (&pool)[12], int channels_last, int64_t batch0) {
                       channels_last, along);
       look_at(m_x);
     }
+  }
+  for (const int by_value : {0, 1}) {
+    Numbers m_x = unwritten(batch * inputs);
+    max_pool_shares(is_long ? 32 : 1, by_value, m.data(), by_value != 0 ? m.data() : nullptr,
+                    x.data(), m_x.data(), batch, channels, channels_last, 0.25, along);
+    look_at(m_x);
   }
   const bool fits = pool[2] != 0 && pool[2] * pool[8] <= 16;
   for (const int own : {0, 16}) {

@@ -6,17 +6,22 @@ import pytest
 import torch
 
 from relprop.ops import (
+    adaptive_max_pool_proportional,
     adaptive_max_pool_shapley_parts,
     adaptive_max_pool_winner,
     few_channel_transpose,
     lrp_ratio,
+    max_pool_proportional,
     max_pool_shapley,
     max_pool_shapley_parts,
+    max_pool_shared,
     max_pool_winner,
     pointwise_convolution,
     rescale,
     signed_linear,
     signed_linear_backward,
+    signed_ratio,
+    signed_ratio_apart,
     winograd_convolution,
 )
 
@@ -65,6 +70,16 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: lrp_ratio(X, None, X, epsilon=-1.0),
         ValueError,
         "epsilon must be 0 or more, got -1.0",
+    ),
+    "a size of another shape": (
+        lambda: signed_ratio(X, None, X, ONE, gamma=0.25),
+        ValueError,
+        r"size must have the shape of z, \(2, 3, 8, 8\), got \(1, 3, 8, 8\)",
+    ),
+    "a negative gamma": (
+        lambda: signed_ratio_apart(X, None, X, X, gamma=-0.25),
+        ValueError,
+        "gamma must be 0 or more, got -0.25",
     ),
     "an unknown activation": (
         lambda: rescale(X, X, X, activation="Relu"),
@@ -155,6 +170,31 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: adaptive_max_pool_winner(X[:, :2], X),
         ValueError,
         r"multiplier must have the shape of the pool's output, \(2, 3, ...\)",
+    ),
+    "another pool's output to share": (
+        lambda: max_pool_shared(X, X, kernel_size=2),
+        ValueError,
+        r"multiplier must have the shape of the pool's output, \(2, 3, 4, 4\)",
+    ),
+    "no relevance for a pool": (
+        lambda: max_pool_proportional(None, None, X, kernel_size=2),
+        ValueError,
+        "multiplier or amount must be given, got None for both",
+    ),
+    "an amount for another pool": (
+        lambda: max_pool_proportional(X[..., :4, :4], X, X, kernel_size=2),
+        ValueError,
+        r"amount must have the shape of the pool's output, \(2, 3, 4, 4\), got \(2, 3, 8, 8\)",
+    ),
+    "an amount of another shape": (
+        lambda: adaptive_max_pool_proportional(X, X[..., :4], X),
+        ValueError,
+        r"amount must have the shape of multiplier, \(2, 3, 8, 8\), got \(2, 3, 8, 4\)",
+    ),
+    "a negative stabilizer of a pool": (
+        lambda: adaptive_max_pool_proportional(X, None, X, epsilon=-1.0),
+        ValueError,
+        "epsilon must be 0 or more, got -1.0",
     ),
     "another pool's rises": (
         lambda: max_pool_shapley(X, X, X, kernel_size=2),

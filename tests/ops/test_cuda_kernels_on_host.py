@@ -17,7 +17,14 @@ from operator_cases import CHANNELS_LAST, CONTIGUOUS, NAMES
 from torch import Tensor
 from torch.nn import functional
 
-from relprop.ops import ACTIVATIONS, reference, reference_dense, reference_shapley
+from relprop.ops import (
+    ACTIVATIONS,
+    reference,
+    reference_dense,
+    reference_ratios,
+    reference_shapley,
+    reference_shares,
+)
 
 HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
@@ -82,6 +89,34 @@ def test_lrp_ratio(
         ctypes.c_double(0.25), ctypes.c_int64(code), parameters(activation),
     )  # fmt: skip
     assert_close(s, reference.lrp_ratio(m, amount, z, d, bias, 0.25, 1, code, p), 1e-5)
+
+
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize("given", [(1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("count", [1, 36, 151])
+def test_signed_ratio(
+    kernels: ctypes.CDLL, activation: str, pack: int, given: tuple[int, int], count: int
+) -> None:
+    z = inside(activation, torch.randn(count))
+    m, amount = (torch.randn(count) if g else None for g in given)
+    size = z.abs() + torch.rand(count)
+    s, above, below = (torch.full((count,), float("nan")) for _ in range(3))
+    code, p = ACTIVATIONS[activation].code, list(PARAMETERS.get(activation, ()))
+
+    def run(*results: Tensor | None) -> None:
+        kernels.signed_ratio(
+            pack, *map(pointer, (m, amount, z, size, *results)), ctypes.c_int64(count),
+            *map(ctypes.c_double, (1.0, 0.5, 0.25)), ctypes.c_int64(code), parameters(activation),
+        )  # fmt: skip
+
+    run(s, None)
+    run(above, below)
+    a = (m, amount, z, size, 1.0, 0.5, 0.25, code, p)
+    apart = reference_ratios.signed_ratio_apart(*a)
+    for result, wanted in zip((above, below), apart, strict=True):
+        assert_close(result, wanted, 1e-5)
+    assert_close(s, reference_ratios.signed_ratio(*a), 1e-5)
 
 
 @pytest.mark.parametrize("activation", NAMES)
@@ -185,6 +220,40 @@ def test_max_pool_winner(
         lanes, *map(pointer, laid), ctypes.c_int64(2),
         ctypes.c_int64(1 if baseline == "common" else 2), ctypes.c_int64(3),
         int(memory_format == CHANNELS_LAST), along,
+    )  # fmt: skip
+    assert laid[3] is not None
+    assert_close(laid[3], expected, 1e-5)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("lanes", [1, 32])
+@pytest.mark.parametrize("memory_format", [CONTIGUOUS, CHANNELS_LAST])
+@pytest.mark.parametrize("rule", ["shared", "multiplier", "amount", "both"])
+def test_max_pool_shares(
+    kernels: ctypes.CDLL, pool: str, lanes: int, memory_format: torch.memory_format, rule: str
+) -> None:
+    height, width = POOLS[pool]
+    x = torch.randint(-3, 4, (2, 3, height[0], width[0])).float()
+    m, amount = torch.randn(2, 2, 3, height[1], width[1])
+    sides = (None if rule == "amount" else m, amount if rule in ("amount", "both") else None)
+    fixed = [*map(list, zip(height[2:], width[2:], strict=True)), False]
+    geometry = [] if height[2] == 0 else fixed
+    name = "adaptive_max_pool" if height[2] == 0 else "max_pool"
+    if rule == "shared":
+        expected = getattr(reference_shares, f"{name}_shared")(m, x, *geometry)
+    else:
+        proportional = getattr(reference_shares, f"{name}_proportional")
+        expected = proportional(*sides, x, *geometry, 0.25)
+
+    m_x = torch.full_like(x, float("nan"))
+    laid = [
+        None if t is None else t.clone().contiguous(memory_format=memory_format)
+        for t in (*sides, x, m_x)
+    ]
+    along = (ctypes.c_int64 * 18)(1, 1, 1, 1, 0, 1, *height, *width)
+    kernels.max_pool_shares(
+        lanes, int(rule != "shared"), *map(pointer, laid), ctypes.c_int64(2), ctypes.c_int64(3),
+        int(memory_format == CHANNELS_LAST), ctypes.c_double(0.25), along,
     )  # fmt: skip
     assert laid[3] is not None
     assert_close(laid[3], expected, 1e-5)

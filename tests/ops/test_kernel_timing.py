@@ -40,6 +40,8 @@ def arguments() -> dict[str, tuple[Any, ...]]:
     p, n = torch.randn(3, 11), torch.randn(3, 11)
     return {
         "lrp_ratio": (many(), None, x, None, torch.randn(3), 1e-6, 1, *RELU),
+        "signed_ratio": (many(), None, x, x.abs(), 1.0, 0.25, 1e-6, *RELU),
+        "signed_ratio_apart": (None, many(), x, x.abs(), 1.0, 0.25, 1e-6, *RELU),
         "rescale": (many(), x, x0, *RELU),
         "reveal_cancel": (many(), many(), many().abs(), -many().abs(), x0, None, *RELU),
         "reveal_cancel_parts": (many().abs(), -many().abs(), x0, None, *RELU),
@@ -49,6 +51,10 @@ def arguments() -> dict[str, tuple[Any, ...]]:
         "max_pool_shapley": (pooled(), pooled(), x, x0, *WINDOWS),
         "max_pool_shapley_parts": (x, x0, *WINDOWS),
         "adaptive_max_pool_winner": (pooled(), x, None),
+        "max_pool_shared": (pooled(), x, *WINDOWS),
+        "adaptive_max_pool_shared": (pooled(), x),
+        "max_pool_proportional": (pooled(), pooled(), x.abs(), *WINDOWS, 0.1),
+        "adaptive_max_pool_proportional": (None, pooled(), x.abs(), 0.1),
         "adaptive_max_pool_shapley": (pooled(), pooled(), x, x0),
         "adaptive_max_pool_shapley_parts": (x, x0, [4, 4]),
         "signed_linear": (d, weight),

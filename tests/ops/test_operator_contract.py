@@ -24,11 +24,26 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
     relu = ops.ACTIVATIONS["relu"].code
     return {
         "lrp_ratio": (random(batch, 3, 6, 8), None, x, None, random(3), 0.1, 1, relu, []),
+        "signed_ratio": (
+            random(batch, 3, 6, 8), None, x, x.abs() + 0.5, 1.0, 0.25, 0.5, relu, [],
+        ),
+        "signed_ratio_apart": (
+            random(batch, 3, 6, 8), random(batch, 3, 6, 8), x, x.abs() + 0.5, 1.0, 0.25, 0.5,
+            relu, [],
+        ),
         "rescale": (random(batch, 3, 6, 8), x, x0, relu, []),
         "max_pool_winner": (
             random(batch, 3, 3, 4), x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
         ),
         "adaptive_max_pool_winner": (random(batch, 3, 4, 5), x, x0),
+        "max_pool_shared": (random(batch, 3, 3, 4), x, [2, 2], [2, 2], [0, 0], [1, 1], False),
+        "adaptive_max_pool_shared": (random(batch, 3, 4, 5), x),
+        "max_pool_proportional": (
+            random(batch, 3, 3, 4), None, x.abs(), [2, 2], [2, 2], [0, 0], [1, 1], False, 0.1,
+        ),
+        "adaptive_max_pool_proportional": (
+            random(batch, 3, 4, 5), random(batch, 3, 4, 5), x.abs(), 0.1,
+        ),
         "max_pool_shapley": (
             random(batch, 3, 3, 4), None, x, x0, [2, 2], [2, 2], [0, 0], [1, 1], False,
         ),
@@ -81,9 +96,15 @@ def same(results: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
 # How many results an operator has, and which of its arguments has their shape.
 LIKE_ARGUMENT = {
     "lrp_ratio": (1, 2),
+    "signed_ratio": (1, 2),
+    "signed_ratio_apart": (2, 2),
     "rescale": (1, 1),
     "max_pool_winner": (1, 1),
     "adaptive_max_pool_winner": (1, 1),
+    "max_pool_shared": (1, 1),
+    "adaptive_max_pool_shared": (1, 1),
+    "max_pool_proportional": (1, 2),
+    "adaptive_max_pool_proportional": (1, 2),
     "max_pool_shapley": (1, 2),
     "adaptive_max_pool_shapley": (1, 2),
     "reveal_cancel": (2, 2),

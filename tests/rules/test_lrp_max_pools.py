@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import relprop
-from relprop.rules.lrp.pools import add_in_order
+from relprop.ops.pool_windows import add_in_order
+from relprop.rules.lrp import Stabilizer
 
 EPSILON = 0.01
 POOLS = {
@@ -57,6 +58,39 @@ def test_pool_rule_is_its_formula(name: str, rule: str, bias: str) -> None:
     got = lrp.attribute(x[None, None], target=0).flatten()
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
     assert lrp.report(x[None, None], target=0).shortfall == pytest.approx(0, abs=1e-10)
+
+
+STABILIZERS = {
+    "absolute": Stabilizer(EPSILON),
+    "relative": Stabilizer(EPSILON, "relative"),
+    "clip": Stabilizer(0.5, "clip"),
+}
+
+
+@pytest.mark.parametrize("kind", STABILIZERS)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_proportional_pool_takes_relevance_through_an_activation(
+    kind: str, memory_format: torch.memory_format
+) -> None:
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Tanh(), nn.Flatten(), nn.Linear(24, 1, bias=False))
+    model = model.double()
+    x = torch.randn(2, 2, 6, 8, dtype=torch.float64).contiguous(memory_format=memory_format)
+    lrp = relprop.LRP(
+        model, "epsilon", epsilon=0, stabilizer=STABILIZERS[kind], max_pool="proportional"
+    )
+    got = lrp.attribute(x, target=0)
+
+    windows = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)  # (batch, channels, rows, columns, taps)
+    R = model[3].weight.detach()[0].reshape(2, 3, 4) * windows.amax(-1).tanh()
+    z = windows.sum(-1)
+    sign = torch.where(z < 0, -1.0, 1.0).double()
+    stabilized = {
+        "absolute": z + EPSILON * sign,
+        "relative": z + EPSILON * z.abs().mean((1, 2, 3), keepdim=True) * sign,
+        "clip": torch.where(z.abs() < 0.5, 0.5 * sign, z),
+    }[kind]
+    s = (R / stabilized).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(got, x * s, rtol=1e-10, atol=1e-12)
 
 
 def test_adding_in_order_adds_all_that_belongs_to_a_place() -> None:

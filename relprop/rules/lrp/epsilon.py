@@ -55,6 +55,8 @@ class Epsilon(WeightedRule):
         left_out = b if self.bias == "ignore" else None
         s = self.ratio(node, context, R, bias=left_out)
         c = node.transpose(context.run, s, context.run.shapes[node.inputs[0]])
+        if not self.settles(context):
+            return (Relevance(c),)
         z = context[node.output]
         if left_out is not None:
             z = z - node.broadcast(left_out, z.dim())

@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
+from relprop import ops
 from relprop.graph.node import Node, Value
 from relprop.graph.nonlinear import AdaptiveMaxPool, MaxPool
+from relprop.ops.pool_windows import PoolWindows
 from relprop.rules.lrp.relevance import LrpContext, Relevance
 from relprop.rules.lrp.structure import StructureRule, Winner, each
 from relprop.rules.lrp.weighted import Settings, WeightedRule
+from relprop.rules.support import windows
 
 Pool = MaxPool | AdaptiveMaxPool
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """Which element of the flattened input lies at each tap of each window, and if any does."""
-
-    places: Tensor  # (windows, taps)
-    inside: Tensor  # (windows, taps)
-
-    @classmethod
-    def of(cls, node: Pool, x: Tensor, size: Sequence[int]) -> _Windows:
-        """The windows of a pool of x with outputs of that size."""
-        places = torch.zeros(1, 1, dtype=torch.long, device=x.device)
-        inside = torch.ones(1, 1, dtype=torch.bool, device=x.device)
-        for dim, (length, count) in enumerate(zip(x.shape[2:], size, strict=True)):
-            j = torch.arange(count, device=x.device)[:, None]
-            if isinstance(node, MaxPool):
-                taps = torch.arange(node.kernel_size[dim], device=x.device) * node.dilation[dim]
-                i = j * node.stride[dim] - node.padding[dim] + taps
-                there = (i >= 0) & (i < length)
-            else:
-                i = j * length // count + torch.arange(length // count + 2, device=x.device)
-                there = i < ((j + 1) * length + count - 1) // count
-            i = i.clamp(0, length - 1)
-            places = (places[:, None, :, None] * length + i[None, :, None, :]).flatten(2)
-            inside = (inside[:, None, :, None] & there[None, :, None, :]).flatten(2)
-            places, inside = places.flatten(0, 1), inside.flatten(0, 1)
-        return cls(places, inside)
-
-    def gather(self, x: Tensor) -> Tensor:
-        """The elements of every window, (N, C, windows, taps)."""
-        return x.flatten(2)[..., self.places]
-
-    def scatter(self, parts: Tensor, x: Tensor) -> Tensor:
-        """The parts, each back to the place it is of, in the shape of x: the transpose."""
-        flat = parts.new_zeros(*x.shape[:2], math.prod(x.shape[2:]))
-        places, parts = self.places.flatten(), parts.flatten(2)
-        if x.device.type == "cpu":
-            return flat.index_add_(2, places, parts).reshape(x.shape)
-        return add_in_order(flat, places, parts).reshape(x.shape)
-
-
-def add_in_order(flat: Tensor, places: Tensor, parts: Tensor) -> Tensor:
-    """`flat.index_add_(2, places, parts)`, which a GPU sorts by place before it adds.
-
-    There, index_add_ itself adds in whatever order.
-    """
-    added: Tensor = torch.ops.aten.index_put_(flat, [None, None, places], parts, True)
-    return added
 
 
 class Shared(StructureRule):
@@ -74,17 +25,19 @@ class Shared(StructureRule):
     nodes = (MaxPool, AdaptiveMaxPool)
 
     def keeps(self, node: Node) -> Sequence[Value]:
-        """The pool's input and output."""
-        return (node.inputs[0], node.output)
+        """The pool's input."""
+        return (node.inputs[0],)
 
     def backward(self, node: Pool, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """The value of each is the output's: multipliers pass in equal parts."""
         x = context[node.inputs[0]]
-        windows = _Windows.of(node, x, context.run.shapes[node.output][2:])
-        values = windows.gather(x).masked_fill(~windows.inside, -math.inf)
-        best = ((values == values.amax(-1, keepdim=True)) & windows.inside).to(x.dtype)
-        part = best / best.sum(-1, keepdim=True)
-        return (each(R, lambda t: windows.scatter(part * t.flatten(2).unsqueeze(-1), x)),)
+
+        def share(t: Tensor) -> Tensor:
+            if isinstance(node, AdaptiveMaxPool):
+                return ops.adaptive_max_pool_shared(t, x)
+            return ops.max_pool_shared(t, x, **windows(node))
+
+        return (each(R, share),)
 
 
 class ProportionalPool(WeightedRule):
@@ -107,20 +60,39 @@ class ProportionalPool(WeightedRule):
 
     def backward(self, node: Pool, context: LrpContext, R: Relevance) -> tuple[Relevance]:
         """One multiplier for every window."""
+        if not self.is_plain(context):
+            return (self._written_out(node, context, R),)
+        x = context[node.inputs[0]]
+        if R.activation is not None:
+            R = Relevance(amount=R.total(context.run, context[node.output]))
+        epsilon = self.division.size(x.dtype)
+        if isinstance(node, AdaptiveMaxPool):
+            c = ops.adaptive_max_pool_proportional(R.multiplier, R.amount, x, epsilon=epsilon)
+        else:
+            c = ops.max_pool_proportional(
+                R.multiplier, R.amount, x, **windows(node), epsilon=epsilon
+            )
+        return (Relevance(c),)
+
+    def _written_out(self, node: Pool, context: LrpContext, R: Relevance) -> Relevance:
+        """The same window by window, for other stabilizers and where shares are accounted for."""
         x, shape = context[node.inputs[0]], context.run.shapes[node.output]
-        windows = _Windows.of(node, x, shape[2:])
-        z = (windows.gather(x) * windows.inside).sum(-1).reshape(shape)
+        if isinstance(node, AdaptiveMaxPool):
+            pool = PoolWindows.adaptive(x, shape[2:])
+        else:
+            pool = PoolWindows.fixed(x, **windows(node))
+        z = pool.of(x, 0).sum(-1).reshape(shape)
         s = self.ratio(node, context, R, denominator=z)
-        inside = windows.inside.to(x.dtype)
-        c = windows.scatter(s.flatten(2).unsqueeze(-1) * inside, x)
+        inside = pool.present.to(x.dtype)
+        c = pool.added_up(s.flatten(2).unsqueeze(-1) * inside, x)
         if not self.settles(context):
-            return (Relevance(c),)
+            return Relevance(c)
         stabilizer = self.division.added(z) * s
         if self.bias == "redistribute":
             equal = inside / inside.sum(-1, keepdim=True)
-            return (Relevance(c, windows.scatter(stabilizer.flatten(2).unsqueeze(-1) * equal, x)),)
+            return Relevance(c, pool.added_up(stabilizer.flatten(2).unsqueeze(-1) * equal, x))
         context.charge(node, stabilizer=stabilizer)
-        return (Relevance(c),)
+        return Relevance(c)
 
 
 MAX_POOLS: dict[str, StructureRule | WeightedRule] = {

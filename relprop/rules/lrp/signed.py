@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from relprop import ops
 from relprop.errors import InvalidInputError
 from relprop.graph.convolution import Convolution
 from relprop.graph.linear_map import LinearMap
@@ -43,6 +44,11 @@ class _Contributions:
         """Whether x may be negative."""
         return self.node.inputs[0] not in self.context.nonnegative
 
+    @property
+    def rounds_by_tile(self) -> bool:
+        """Whether the sum's errors are in proportion to large numbers nearby."""
+        return self.node.rounds_by_tile(self.context.run, self._x, self.u)
+
     def forward(self, b: Tensor | None) -> Tensor:
         """The sum for every neuron, with a bias."""
         node, run, x = self.node, self.context.run, self._x
@@ -61,22 +67,45 @@ class _Contributions:
 
 
 class _Ratio(NamedTuple):
-    """`s = R / stab(z)` of the contributions of one sign, with `z` and the bias in it."""
+    """`s = R / stab(z)` of the contributions of one sign; with `z`, where kept, and its bias."""
 
     side: _Contributions
     s: Tensor
-    z: Tensor
+    z: Tensor | None
     bias: Tensor | None
 
 
-def _magnitude(node: LinearMap, context: LrpContext, b: Tensor | None) -> Tensor:
-    """`sum_i |z_ij| + |b_j| = |W| |x| + |b|`, which is `z+ - z-`."""
+def _size(node: LinearMap, context: LrpContext, b: Tensor | None) -> Tensor:
+    """`sum_i |z_ij| + |b_j| = |W| |x| + |b|`, which is `z+ - z-`; not to be changed.
+
+    By rounding, and by the tile at that, it may be less than `|z|`.
+    """
     value = node.inputs[0]
-    x = context[value] if value in context.nonnegative else context[value].abs()
-    a = node.affine(context.run, x, MAGNITUDE, None if b is None else b.abs())
-    if node.rounds_by_tile(context.run, x, MAGNITUDE):
-        a.clamp_(min=context[node.output].abs())  # so it is before it is rounded
-    return a
+
+    def magnitude() -> Tensor:
+        x = context[value] if value in context.nonnegative else context[value].abs()
+        return node.affine(context.run, x, MAGNITUDE, None if b is None else b.abs())
+
+    return context.denominator(node, MAGNITUDE, magnitude)
+
+
+def _unrounded(size: Tensor, z: Tensor) -> Tensor:
+    """The size, where rounding has left it below `|z|` that."""
+    return torch.maximum(size, z.abs())
+
+
+def _arriving(rule: WeightedRule, R: Relevance, z: Tensor, size: Tensor) -> dict[str, Any]:
+    """What the ratios by sign in `relprop.ops` take."""
+    f = R.activation
+    return {
+        "multiplier": R.multiplier,
+        "amount": R.amount,
+        "z": z,
+        "size": size,
+        "epsilon": rule.division.size(z.dtype),
+        "activation": f.name if f else "identity",
+        "parameters": f.parameters if f else (),
+    }
 
 
 def _only_above_zero(R: Relevance) -> bool:
@@ -144,7 +173,7 @@ class AlphaBeta(WeightedRule):
         c = side.transpose(s)
         del s  # before the other side grows
         side, t = self._ratio(node, context, R, 1, signs[1])[:2]
-        return (Relevance(torch.lerp(side.transpose(t), c, self.alpha)),)
+        return (Relevance(side.transpose(t).lerp_(c, self.alpha)),)
 
     def _at_once(self, node: Convolution, side: _Contributions, s: tuple[Tensor, Tensor]) -> Tensor:
         """`alpha c+ - beta c-`, the multiplier of x, from the ratios of both sides."""
@@ -165,7 +194,8 @@ class AlphaBeta(WeightedRule):
     ) -> Relevance:
         """`factor * sum_j z±_ij R_j / stab(z±_j)`, by the parts of W that meet x+ and x-."""
         side, s, z, b = self._ratio(node, context, R, factor, parts)
-        return Relevance(side.transpose(s), self.leftover(node, side.context, s, z, b))
+        rest = None if z is None else self.leftover(node, side.context, s, z, b)
+        return Relevance(side.transpose(s), rest)
 
     def _ratio(
         self,
@@ -181,6 +211,10 @@ class AlphaBeta(WeightedRule):
         context = context.exactly() if own is NEGATIVE else self.rounding(context)
         contributions = _Contributions(node, context, own, other)
         b = self.bias_of(node, context)
+        if self.is_plain(context) and self._by_size(contributions, R):
+            arriving = _arriving(self, R, context[node.output], _size(node, context, b))
+            s = ops.signed_ratio(**arriving, whole=0.0, gamma=1.0)
+            return _Ratio(contributions, s if factor == 1 else s.mul_(factor), None, None)
         z = context.denominator(node, own, lambda: self._denominator(contributions, R, b))
         b = None if b is None else own(b)
         s = self.ratio(node, context, R, denominator=z, factor=factor)
@@ -189,17 +223,24 @@ class AlphaBeta(WeightedRule):
     def _denominator(self, side: _Contributions, R: Relevance, b: Tensor | None) -> Tensor:
         """`z+` or `z-`, whichever the side sums up."""
         node, context, own = side.node, side.context, side.u
-        if own is POSITIVE and side.signed and self._adds_up(node, R):
-            return _magnitude(node, context, b).add_(context[node.output]).mul_(0.5)
+        if self._by_size(side, R):
+            total = context[node.output]
+            return (total + _unrounded(_size(node, context, b), total)) / 2
         z = side.forward(None if b is None else own(b))
-        if node.rounds_by_tile(context.run, context[node.inputs[0]], own):
+        if side.rounds_by_tile:
             # as z+ = z - z- is, before it is rounded
             z.clamp_(min=context[node.output])
         return z
 
-    def _adds_up(self, node: LinearMap, R: Relevance) -> bool:
-        """Whether z+, half of z and its magnitude, loses nothing: where z > 0, with b in both."""
-        return _only_above_zero(R) and (node.bias is None or self.bias != "ignore")
+    def _by_size(self, side: _Contributions, R: Relevance) -> bool:
+        """Whether to take z+ as half of z and its size: where that takes fewer passes.
+
+        It loses nothing where z > 0, with b in both.
+        """
+        if side.u is not POSITIVE or not _only_above_zero(R):
+            return False
+        with_bias = side.node.bias is None or self.bias != "ignore"
+        return with_bias and (side.signed or side.rounds_by_tile)
 
 
 @dataclass(frozen=True)
@@ -253,27 +294,38 @@ class Gamma(WeightedRule):
         For signed x, twice as many ways back.
         """
         z, b = context[node.output], self.bias_of(node, context)
-        left_out = context.run.constant(node.bias) if b is None else None
-        if left_out is not None:
-            z = z - node.broadcast(left_out, z.dim())
-
-        def denominator() -> Tensor:
-            # z+ = (z + a) / 2, and z- = (z - a) / 2
-            a, half = _magnitude(node, context, b), self.gamma / 2
-            return torch.add(z, z, alpha=half).add_(a.copysign_(z), alpha=half)
-
-        d = context.denominator(node, self.gamma, denominator)
-        s = self.ratio(node, context, R, denominator=d)
+        if b is None and node.bias is not None:
+            R = Relevance(amount=R.total(context.run, z))
+            z = z - node.broadcast(context.run.constants[node.bias], z.dim())
+        size = _size(node, context, b)
         larger, smaller = BySign(1 + self.gamma, 1), BySign(1, 1 + self.gamma)
         above = _Contributions(node, context, larger, smaller)
         below = _Contributions(node, context, smaller, larger)
-        if left_out is None and _only_above_zero(R):
-            c = above.transpose(s)
-        else:
-            s_above = torch.where(z.signbit(), 0, s)
-            c = above.transpose(s_above) + below.transpose(s - s_above)
+        if not self.is_plain(context):
+            return (self._settled(R, (above, below), z, size, b),)
+        arriving = _arriving(self, R, z, size)
+        if _only_above_zero(R):
+            return (Relevance(above.transpose(ops.signed_ratio(**arriving, gamma=self.gamma))),)
+        s, t = ops.signed_ratio_apart(**arriving, gamma=self.gamma)
+        return (Relevance(above.transpose(s).add_(below.transpose(t))),)
+
+    def _settled(
+        self,
+        R: Relevance,
+        sides: tuple[_Contributions, _Contributions],
+        z: Tensor,
+        size: Tensor,
+        b: Tensor | None,
+    ) -> Relevance:
+        """The same for other stabilizers, and where what bias and stabilizer took is wanted."""
+        above, below = sides
+        node, context = above.node, above.context
+        part = (z + _unrounded(size, z).copysign(z)) / 2
+        d = torch.add(z, part, alpha=self.gamma)
+        s = self.ratio(node, context, R, denominator=d)
+        s_above = torch.where(z.signbit(), 0, s)
+        c = above.transpose(s_above) + below.transpose(s - s_above)
         if b is not None and self.settles(context):
-            b = torch.where(
-                z.signbit(), node.broadcast(smaller(b), z.dim()), node.broadcast(larger(b), z.dim())
-            )
-        return (Relevance(c, self.leftover(node, context, s, d, b)),)
+            larger, smaller = (node.broadcast(side.u(b), z.dim()) for side in sides)
+            b = torch.where(z.signbit(), smaller, larger)
+        return Relevance(c, self.leftover(node, context, s, d, b))

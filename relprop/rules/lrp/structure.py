@@ -182,7 +182,9 @@ class Proportional(WeightedRule):
         """`R_a = a R / stab(z)`, `R_b = alpha b R / stab(z)`."""
         s = self.ratio(node, context, R)
         shapes = [context.run.shapes[value] for value in node.inputs]
-        a, b = sum_to(s, shapes[0]), sum_to(s, shapes[1]) * node.alpha
+        a, b = (sum_to(s, shape) for shape in shapes)
+        if node.alpha != 1:
+            b = b * node.alpha
         if not self.settles(context):
             return Relevance(a), Relevance(b)
         stabilizer = self.division.added(context[node.output]) * s

@@ -186,6 +186,10 @@ class WeightedRule(LinearRule):
         """Whether anybody wants to know what bias and stabilizer took."""
         return self.bias == "redistribute" or context.ledger is not None
 
+    def is_plain(self, context: LrpContext) -> bool:
+        """Whether a kernel may divide by what it has summed up itself, and nobody else reads it."""
+        return self.division.kind == "absolute" and not self.settles(context)
+
     def leftover(
         self, node: LinearMap, context: LrpContext, s: Tensor, z: Tensor, b: Tensor | None
     ) -> Tensor | None:
