@@ -24,6 +24,7 @@ from . import (
     reference_few_channels,
     reference_pointwise,
     reference_shapley,
+    reference_tensor_cores,
     reference_winograd,
 )
 
@@ -95,6 +96,16 @@ SCHEMAS = {
         "(Tensor x, Tensor weight, Tensor? bias, float positive, float negative, bool transposed, "
         "Tensor? other, float other_positive, float other_negative) -> Tensor"
     ),
+    "fused_convolution": (
+        "(Tensor x, Tensor weight, Tensor? bias, int[] size, int[] stride, int[] padding, "
+        "bool transposed, float[] parts, Tensor? other, Tensor? z, Tensor? denominator, "
+        "Tensor? other_denominator, Tensor? next_z, Tensor? next_denominator, float epsilon, "
+        "bool relu) -> Tensor"
+    ),
+    "fused_convolution_pair": (
+        "(Tensor x, Tensor weight, Tensor? bias, Tensor? other_bias, int[] size, int[] stride, "
+        "int[] padding, float[] parts) -> (Tensor, Tensor)"
+    ),
 }
 
 REFERENCES = (
@@ -104,6 +115,7 @@ REFERENCES = (
     reference_few_channels,
     reference_pointwise,
     reference_shapley,
+    reference_tensor_cores,
     reference_winograd,
 )
 
