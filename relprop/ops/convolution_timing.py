@@ -7,6 +7,7 @@ convolves.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -168,5 +169,4 @@ def _seconds(convolve: Convolve) -> float:
         convolve()
         event.record()
     events[-1].synchronize()
-    times = zip(events[:-1], events[1:], strict=True)
-    return 1e-3 * median(begin.elapsed_time(end) for begin, end in times)
+    return 1e-3 * median(begin.elapsed_time(end) for begin, end in pairwise(events))

@@ -5,6 +5,7 @@ Whether the kernel is used where it may be is for `relprop.ops.convolution_timin
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,16 +22,13 @@ AMPERE = (8, 0)
 LAST = torch.channels_last
 
 
-def suits(
-    x: Tensor, weight: Tensor, *, dilation: Sequence[int], groups: int, transposed: bool
-) -> bool:
+def suits(x: Tensor, weight: Tensor, *, dilation: Sequence[int], groups: int) -> bool:
     """Whether the kernel of `fused_convolution` can stand for torch's convolution of x.
 
     Args:
         x: what is to be convolved, or sent back through the convolution.
         weight: the convolution's.
         dilation, groups: the convolution's.
-        transposed: whether the layer itself is a transposed convolution.
 
     Returns:
         True for channels-last images on a GPU of at least Ampere, in bfloat16, or in float32 where
@@ -38,7 +36,7 @@ def suits(
         dilation, where the kernel is built and no gradients are recorded.
     """
     shaped = x.dim() == weight.dim() == 4 and groups == 1 and set(dilation) == {1}
-    if not shaped or transposed or x.device.type != "cuda" or torch.is_grad_enabled():
+    if not shaped or x.device.type != "cuda" or torch.is_grad_enabled():
         return False
     if x.dtype not in DTYPES or weight.dtype != x.dtype:
         return False
@@ -51,8 +49,8 @@ def suits(
 
 def tf32_is_allowed() -> bool:
     """Whether torch's switches let convolutions of float32 round what they multiply to TF32."""
-    precision: str = torch.backends.cudnn.conv.fp32_precision
-    return precision == "tf32"
+    cudnn: Any = torch.backends.cudnn
+    return bool(cudnn.conv.fp32_precision == "tf32")
 
 
 def fused_convolution(

@@ -120,8 +120,8 @@ GEOMETRIES = {
     "uneven in all": ((9, 4), (5, 2), (3, 1), (2, 0)),
     "gaps between windows": ((8, 7), (2, 1), (3, 4), (0, 1)),
 }
-# channels in and out; the first two in packs
-CHANNELS = [(16, 8), (8, 18), (3, 5), (17, 33), (1, 1)]
+# channels in and out; the first in packs
+CHANNELS = [(16, 18), (17, 33), (3, 1)]
 
 
 def images_of(geometry: str) -> tuple[tuple[int, int], ...]:
