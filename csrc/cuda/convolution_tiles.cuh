@@ -108,8 +108,7 @@ __device__ Window window_of(const ConvolutionArguments<S>& a, const Block& block
   const Division row = divide(place, block.columns.count);
   const Division example = divide(row.quotient, block.rows.count);
   const int64_t image = int64_t(a.rows.input) * a.columns.input * a.channels;
-  return {example.quotient * image,
-          block.rows.origin + int(example.remainder) * block.rows.pace,
+  return {example.quotient * image, block.rows.origin + int(example.remainder) * block.rows.pace,
           block.columns.origin + int(row.remainder) * block.columns.pace};
 }
 
@@ -158,8 +157,7 @@ struct ReadImages {
     for (int p = 0; p < kPacks; ++p) {
       const int row = windows[p].row + step.i * block.rows.turn;
       const int column = windows[p].column + step.j * block.columns.turn;
-      const bool inside =
-          row >= 0 && row < a.rows.input && column >= 0 && column < a.columns.input;
+      const bool inside = row >= 0 && row < a.rows.input && column >= 0 && column < a.columns.input;
       const int left = inside ? a.channels - channel : 0;
       const int64_t place = int64_t(row) * a.columns.input + column;
       const int64_t offset = windows[p].example + place * a.channels + channel;

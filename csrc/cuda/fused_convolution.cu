@@ -3,8 +3,8 @@
 #include <tuple>
 
 #include "../filter_operands.h"
-#include "launch.h"
 #include "fused_convolution.cuh"
+#include "launch.h"
 
 namespace relprop {
 namespace {
@@ -122,11 +122,13 @@ Tensor fused_convolution(const Tensor& x, const Tensor& weight, const OptionalTe
   return result;
 }
 
-std::tuple<Tensor, Tensor> fused_convolution_pair(
-    const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
-    const OptionalTensor& other_bias, const std::vector<int64_t>& size,
-    const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
-    const std::vector<double>& parts) {
+std::tuple<Tensor, Tensor> fused_convolution_pair(const Tensor& x, const Tensor& weight,
+                                                  const OptionalTensor& bias,
+                                                  const OptionalTensor& other_bias,
+                                                  const std::vector<int64_t>& size,
+                                                  const std::vector<int64_t>& stride,
+                                                  const std::vector<int64_t>& padding,
+                                                  const std::vector<double>& parts) {
   const DeviceGuard guard(x.get_device_index());
   const std::vector<int64_t> sizes = {x.size(0), weight.size(0), size[0], size[1]};
   const Tensor first = empty_channels_last(x, sizes), second = empty_channels_last(x, sizes);

@@ -12,8 +12,8 @@ namespace relprop::cuda {
 // Tiles one below the other for the longest of the phases, and side by side.
 template <typename T, typename S>
 RELPROP_HD int64_t tiles_down(const ConvolutionArguments<S>& a) {
-  const int64_t places = a.batch * longest_phase(a.rows, a.transposed) *
-                         longest_phase(a.columns, a.transposed);
+  const int64_t places =
+      a.batch * longest_phase(a.rows, a.transposed) * longest_phase(a.columns, a.transposed);
   return (places + T::kRows - 1) / T::kRows;
 }
 
@@ -129,7 +129,7 @@ __device__ void write_sums(const ConvolutionArguments<S>& a, const Block& block,
 #pragma unroll
     for (int j = 0; j < T::kAcross; ++j) {
       if (output + j * kFragmentColumns >= a.outputs) continue;
-      const float(&sum)[4] = sums[i / 2][j];
+      const float (&sum)[4] = sums[i / 2][j];
       write_pair<kPacked>(a, column / kColumns, first, output + j * kFragmentColumns,
                           sum[i % 2 * 2], sum[i % 2 * 2 + 1]);
     }
@@ -138,8 +138,7 @@ __device__ void write_sums(const ConvolutionArguments<S>& a, const Block& block,
 
 // z_r = sum over sides of W'_r s (+ b_r), with W'_r = positive W+ + negative W-, r < kResults.
 template <int kResults, bool kRatio, bool kPacked, typename S, typename T>
-__global__ void __launch_bounds__(T::kThreads)
-    fused_convolution_kernel(ConvolutionArguments<S> a) {
+__global__ void __launch_bounds__(T::kThreads) fused_convolution_kernel(ConvolutionArguments<S> a) {
   alignas(16) __shared__ uint32_t images[2][T::kRows * kPitch];
   alignas(16) __shared__ uint32_t filters[2][T::kColumns * kPitch];
   const Block block = block_of<kResults, T>(a, blockIdx.x);

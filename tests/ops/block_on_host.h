@@ -95,7 +95,7 @@ void multiply_fragments(const uint32_t (&a)[kDown][4], const uint32_t (&b)[kAcro
   static_assert(4 * kDown + 2 * kAcross <= 64);
   SharedByWarp& warp = this_block->warps[threadIdx.x / kWarp];
   const int thread = int(threadIdx.x % kWarp);
-  uint32_t(*words)[64] = warp.words[turn];
+  uint32_t (*words)[64] = warp.words[turn];
   std::memcpy(words[thread], a, sizeof(a));
   std::memcpy(words[thread] + 4 * kDown, b, sizeof(b));
   warp.all.arrive_and_wait();

@@ -54,9 +54,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def ask(kernel: float, by_torch: float, convolved: Convolved = CONVOLVED) -> bool:
-    return kernel_is_faster(
-        X, convolved, lambda: ("kernel", kernel), lambda: ("torch", by_torch)
-    )
+    return kernel_is_faster(X, convolved, lambda: ("kernel", kernel), lambda: ("torch", by_torch))
 
 
 @pytest.mark.usefixtures("measured")
