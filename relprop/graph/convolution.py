@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relprop.graph import two_products
 from relprop.graph.layout import InOrder
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Run
-from relprop.graph.weights import NEGATIVE, POSITIVE, WHOLE, BySign, Take
-from relprop.ops import few_channels, pointwise, tensor_cores, winograd
-from relprop.ops.convolution_timing import Convolved, kernel_is_faster
+from relprop.graph.two_products import ONE_BY_ONE, TwoProducts
+from relprop.graph.weights import WHOLE, BySign, Take
+from relprop.ops import few_channels, pointwise, winograd
 
 
 @dataclass(kw_only=True)
@@ -187,8 +188,9 @@ class Convolution(LinearMap):
     ) -> Tensor:
         """`alpha W'^T s - (alpha - 1) W''^T t` at once, by parts of the weight; see `pairs`."""
         first, other = takes[0].scaled(alpha), takes[1].scaled(1 - alpha)
-        if self._fuses(run, s[0]):
-            return self._fused_back(run, s, (first, other), shape)
+        two = self._two_products(run, s[0])
+        if two is not None:
+            return two.back(two.way_back(s[0], shape[2:]), s, (first, other), shape[2:])
         return self._sent_back(
             run,
             s[0],
@@ -201,81 +203,38 @@ class Convolution(LinearMap):
 
     def pairs(self, run: Run, s: Tensor) -> bool:
         """Whether two tensors go back at once, and in less time than one after the other."""
-        if self._is_product(run, s):
-            return True
-        if not self._fuses(run, s):
-            return False
-        shape = run.shapes[self.inputs[0]]
-
-        def one_by_one() -> Tensor:
-            above, below = (self.transpose(run, s, shape, take) for take in (POSITIVE, NEGATIVE))
-            return torch.lerp(below, above, 2.0)
-
-        return kernel_is_faster(
-            s,
-            self._convolved("W+^T s + W-^T t", run, s, shape),
-            lambda: self._fused_back(run, (s, s), (POSITIVE, NEGATIVE), shape),
-            one_by_one,
-        )
+        two = self._two_products(run, s)
+        if two is None:
+            return self._is_product(run, s)
+        return two.way_back(s, run.shapes[self.inputs[0]][2:]) != ONE_BY_ONE
 
     def makes_both(self, run: Run, x: Tensor) -> bool:
         """Whether `W+ x` and `W- x` are made at once, in less time than one after the other."""
-        if not self._fuses(run, x):
-            return False
-        return kernel_is_faster(
-            x,
-            self._convolved("W+ x, W- x", run, x, run.shapes[self.output]),
-            lambda: self.affine_pair(run, x, None, None),
-            lambda: [self.apply(run, x, take) for take in (POSITIVE, NEGATIVE)],
-        )
+        two = self._two_products(run, x)
+        return two is not None and self._way_forward(run, two, x) != ONE_BY_ONE
 
     def affine_pair(
-        self, run: Run, x: Tensor, bias: Tensor | None, other_bias: Tensor | None
+        self, run: Run, x: Tensor, biases: tuple[Tensor | None, Tensor | None]
     ) -> tuple[Tensor, Tensor]:
         """`W+ x + b` and `W- x + b'` from one read of x; see `makes_both`."""
+        two = self._two_products(run, x)
+        assert two is not None
+        return two.forward(self._way_forward(run, two, x), x, biases)
+
+    def _way_forward(self, run: Run, two: TwoProducts, x: Tensor) -> str:
+        return two.way_forward(x, run.shapes[self.output][2:])
+
+    def _two_products(self, run: Run, x: Tensor) -> TwoProducts | None:
+        """Ways of making two products at once, where there may be any."""
+        if self.transposed or self.border or not two_products.suits(x, groups=self.groups):
+            return None
         assert self.weight is not None
-        return tensor_cores.fused_convolution_pair(
-            x,
+        return TwoProducts(
             run.constants[self.weight],
-            bias,
-            other_bias,
-            stride=self.stride,
-            padding=self.padding,
-        )
-
-    def _fuses(self, run: Run, x: Tensor) -> bool:
-        """Whether there is a kernel that makes two products of x, or of it and another, at once."""
-        assert self.weight is not None
-        weight = run.constants[self.weight]
-        suits = tensor_cores.suits(x, weight, dilation=self.dilation, groups=self.groups)
-        return suits and not self.transposed and not self.border
-
-    def _convolved(self, form: str, run: Run, x: Tensor, result: Sequence[int]) -> Convolved:
-        assert self.weight is not None
-        weight, size = run.constants[self.weight].shape, tuple(result[2:])
-        geometry = (tuple(x.shape), tuple(weight), tuple(self.stride), tuple(self.padding), size)
-        return Convolved(form, *geometry, x.dtype, x.device)
-
-    def _fused_back(
-        self,
-        run: Run,
-        s: tuple[Tensor, Tensor],
-        takes: tuple[BySign, BySign],
-        shape: Sequence[int],
-    ) -> Tensor:
-        """`W'^T s + W''^T t` as one sum."""
-        assert self.weight is not None
-        return tensor_cores.fused_convolution(
-            s[0],
-            run.constants[self.weight],
-            stride=self.stride,
-            padding=self.padding,
-            positive=takes[0].positive,
-            negative=takes[0].negative,
-            input_size=shape[2:],
-            other=s[1],
-            other_positive=takes[1].positive,
-            other_negative=takes[1].negative,
+            lambda part: self.taken(run, part),
+            self.stride,
+            self.padding,
+            self.dilation,
         )
 
     def _is_product(self, run: Run, s: Tensor) -> bool:

@@ -1,11 +1,10 @@
-"""Which of two ways of convolving takes less time on this machine: measured once a shape, and kept.
+"""Which of several ways of convolving takes least time on this machine: measured once a shape.
 
-The kernel of `fused_convolution` stands for torch's convolutions only where it was measured to be
-faster than they are. Where nothing can be measured, what was measured before holds, and else torch
-convolves.
+Torch's own convolutions, one by one, give way to another only where that was measured to be faster.
+Where nothing can be measured, what was measured before holds, and else they convolve.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -15,7 +14,7 @@ from torch import Tensor
 
 #: What decides: the median of so many rounds, after one that is not counted.
 ROUNDS = 5
-#: Times of torch's that the kernel may take to be chosen: so that noise does not choose.
+#: Times of the first way that another may take to be chosen: so that noise does not choose.
 MOST = 0.95
 #: Multiplications from which on measuring is worth its own time.
 LEAST_WORK = 1 << 26
@@ -28,12 +27,13 @@ class Convolved:
     """What is convolved, and how: all that the time depends on.
 
     Attributes:
-        form: which products, such as "W+ and W-".
+        form: which products, such as "W+ x, W- x".
         x: the shape of what is convolved, or sent back.
         weight: the shape of the filters.
-        stride, padding: the convolution's.
+        stride, padding, dilation: the convolution's.
         result: rows and columns of the result.
-        dtype: of all tensors.
+        channels_last: whether x has its channels side by side.
+        dtype: of all tensors. tf32: whether float32 may be rounded to it.
         device: the GPU.
     """
 
@@ -42,8 +42,11 @@ class Convolved:
     weight: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     result: tuple[int, ...]
+    channels_last: bool
     dtype: torch.dtype
+    tf32: bool
     device: torch.device
 
     @property
@@ -60,18 +63,18 @@ class Choice:
 
     Attributes:
         convolved: what the choice is for.
-        kernel: seconds that relprop's kernel takes.
-        torch: seconds that torch's convolutions take.
+        seconds: that each way takes, by its name; the first is torch's own.
     """
 
     convolved: Convolved
-    kernel: float
-    torch: float
+    seconds: tuple[tuple[str, float], ...]
 
     @property
     def takes(self) -> str:
-        """What is used: "kernel" or "torch"."""
-        return "kernel" if self.kernel < MOST * self.torch else "torch"
+        """The way that is taken."""
+        (first, most), *others = self.seconds
+        way, least = min(others, key=lambda other: other[1], default=(first, most))
+        return way if least < MOST * most else first
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,19 @@ class ConvolutionChoices:
     rows: tuple[Choice, ...]
 
     def __str__(self) -> str:
-        """One line for every shape."""
-        heading = ("products", "images", "filters", "stride", "dtype", "kernel", "torch", "takes")
-        table = [heading, *map(_cells, self.rows)]
+        """One line for every shape, with the milliseconds that each way takes."""
+        ways = tuple(dict.fromkeys(way for row in self.rows for way, _ in row.seconds))
+        heading = ("products", "images", "filters", "stride", "dtype", *ways, "takes")
+        table = [heading, *(_cells(row, ways) for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = (zip(line, widths, strict=True) for line in table)
         return "\n".join("  ".join(c.ljust(w) for c, w in line).rstrip() for line in lines)
 
 
-def _cells(choice: Choice) -> tuple[str, ...]:
-    what = choice.convolved
+def _cells(choice: Choice, ways: tuple[str, ...]) -> tuple[str, ...]:
+    what, seconds = choice.convolved, dict(choice.seconds)
     sizes = ("x".join(map(str, sizes)) for sizes in (what.x, what.weight, what.stride))
-    times = (f"{1e3 * seconds:.3f} ms" for seconds in (choice.kernel, choice.torch))
+    times = (f"{1e3 * seconds[way]:.3f}" if way in seconds else "-" for way in ways)
     return (what.form, *sizes, str(what.dtype).removeprefix("torch."), *times, choice.takes)
 
 
@@ -104,7 +108,7 @@ _choices: dict[Convolved, Choice] = {}
 
 
 def convolution_choices() -> ConvolutionChoices:
-    """Say for every convolution measured so far which way is taken, and what either took.
+    """Say for every convolution measured so far which way is taken, and what each took.
 
     Returns:
         A table; ``print(relprop.ops.convolution_choices())`` shows it.
@@ -113,35 +117,34 @@ def convolution_choices() -> ConvolutionChoices:
 
 
 def forget_choices() -> None:
-    """Let every choice be measured again, as after a change of torch's switches."""
+    """Let every choice be measured again, as after a change of cuDNN's switches."""
     _choices.clear()
 
 
-def kernel_is_faster(x: Tensor, convolved: Convolved, kernel: Convolve, by_torch: Convolve) -> bool:
-    """Whether a kernel was measured to be faster than torch; if need be, it is measured now.
+def fastest(x: Tensor, convolved: Convolved, ways: Mapping[str, Convolve]) -> str:
+    """The way that was measured to take least time; if need be, it is measured now.
 
     Args:
         x: what is convolved.
         convolved: what the choice is kept for.
-        kernel: one way of convolving.
-        by_torch: the other.
+        ways: by name; the first is the one to take where nothing tells.
 
     Returns:
-        False where nothing was measured, and nothing can be.
+        A way's name: the first where nothing was measured, and nothing can be.
     """
     choice = _choices.get(convolved)
-    if choice is None and can_measure(x) and convolved.work >= LEAST_WORK:
-        choice = _measured(convolved, kernel, by_torch)
+    if choice is None and len(ways) > 1 and convolved.work >= LEAST_WORK and can_measure(x):
+        choice = _measured(convolved, ways)
         if choice is not None:
             _choices[convolved] = choice
-    return choice is not None and choice.takes == "kernel"
+    return next(iter(ways)) if choice is None else choice.takes
 
 
 def can_measure(x: Tensor) -> bool:
     """Whether kernels on x run here and now, and whoever runs them lets a clock choose.
 
     Not so while a CUDA graph is recorded or torch compiles; nor where results are to be the same in
-    every process, as the other way rounds otherwise.
+    every process, as the other ways round otherwise.
     """
     if x.device.type != "cuda" or type(x) not in (Tensor, torch.nn.Parameter):
         return False
@@ -150,14 +153,13 @@ def can_measure(x: Tensor) -> bool:
     return not (torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled())
 
 
-def _measured(convolved: Convolved, kernel: Convolve, by_torch: Convolve) -> Choice | None:
-    """What either takes; None where there is not the memory to find out."""
+def _measured(convolved: Convolved, ways: Mapping[str, Convolve]) -> Choice | None:
+    """What each takes; None where there is not the memory to find out."""
     try:
         with torch.cuda.device(convolved.device):
-            seconds = [_seconds(kernel), _seconds(by_torch)]
+            return Choice(convolved, tuple((way, _seconds(run)) for way, run in ways.items()))
     except torch.OutOfMemoryError:
         return None
-    return Choice(convolved, *seconds)
 
 
 def _seconds(convolve: Convolve) -> float:
@@ -169,4 +171,5 @@ def _seconds(convolve: Convolve) -> float:
         convolve()
         event.record()
     events[-1].synchronize()
-    return 1e-3 * median(begin.elapsed_time(end) for begin, end in pairwise(events))
+    milliseconds: list[float] = [begin.elapsed_time(end) for begin, end in pairwise(events)]
+    return 1e-3 * median(milliseconds)

@@ -1,7 +1,7 @@
 """The convolution on tensor cores with the steps before and after it, and where it may be used.
 
 The functions check their arguments and call the operator of the same name; see `relprop.ops`.
-Whether the kernel is used where it may be is for `relprop.ops.convolution_timing` to say.
+Whether it is used where it may be is for `relprop.ops.convolution_timing` to say.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,20 @@ AMPERE = (8, 0)
 LAST = torch.channels_last
 
 
-def suits(x: Tensor, weight: Tensor, *, dilation: Sequence[int], groups: int) -> bool:
+def suits(x: Tensor, weight: Tensor, *, dilation: Sequence[int]) -> bool:
     """Whether the kernel of `fused_convolution` can stand for torch's convolution of x.
 
     Args:
         x: what is to be convolved, or sent back through the convolution.
         weight: the convolution's.
-        dilation, groups: the convolution's.
+        dilation: the convolution's, which is in one group.
 
     Returns:
         True for channels-last images on a GPU of at least Ampere, in bfloat16, or in float32 where
-        torch's switches let convolutions take TF32; for a convolution in one group without
-        dilation, where the kernel is built and no gradients are recorded.
+        torch's switches let convolutions take TF32; for a convolution without dilation, where the
+        kernel is built.
     """
-    shaped = x.dim() == weight.dim() == 4 and groups == 1 and set(dilation) == {1}
-    if not shaped or x.device.type != "cuda" or torch.is_grad_enabled():
+    if x.dim() != 4 or set(dilation) != {1} or x.device.type != "cuda":
         return False
     if x.dtype not in DTYPES or weight.dtype != x.dtype:
         return False

@@ -1,4 +1,4 @@
-"""A kernel stands for torch's convolutions only where it was measured to be faster."""
+"""Torch's convolutions give way to another way only where that was measured to be faster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from relprop.ops import convolution_choices, convolution_timing, tensor_cores
-from relprop.ops.convolution_timing import MOST, Choice, Convolved, can_measure, kernel_is_faster
+from relprop.ops.convolution_timing import MOST, Choice, Convolved, can_measure, fastest
 
 CONVOLVED = Convolved(
     "W+ x, W- x",
@@ -19,8 +19,11 @@ CONVOLVED = Convolved(
     (64, 64, 3, 3),
     (1, 1),
     (1, 1),
+    (1, 1),
     (56, 56),
+    True,
     torch.bfloat16,
+    False,
     torch.device("cuda", 0),
 )
 X = torch.zeros(1)
@@ -53,59 +56,74 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def ask(kernel: float, by_torch: float, convolved: Convolved = CONVOLVED) -> bool:
-    return kernel_is_faster(X, convolved, lambda: ("kernel", kernel), lambda: ("torch", by_torch))
+def ask(convolved: Convolved = CONVOLVED, **seconds: float) -> str:
+    ways = {name: lambda told=(name, time): told for name, time in seconds.items()}
+    return fastest(X, convolved, ways)
 
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize(
-    ("share", "faster"), [(0.5, True), (MOST - 0.01, True), (MOST, False), (1.5, False)]
+    ("beside", "kernel", "way"),
+    [
+        (9.0, 5.0, "kernel"),
+        (5.0, 9.0, "beside"),
+        (6.0, 5.0, "kernel"),
+        (10.0, 10 * (MOST - 0.01), "kernel"),
+        (10.0, 10 * MOST, "torch"),
+        (15.0, 11.0, "torch"),
+    ],
 )
-def test_the_kernel_is_taken_where_it_takes_clearly_less_time(share: float, faster: bool) -> None:
-    assert ask(share * 0.01, 0.01) == faster
+def test_another_way_than_torch_is_taken_where_it_takes_clearly_less_time(
+    beside: float, kernel: float, way: str
+) -> None:
+    assert ask(torch=10.0, beside=beside, kernel=kernel) == way
 
 
 def test_every_shape_is_measured_once(measured: list[str]) -> None:
-    assert ask(1.0, 2.0) and ask(2.0, 1.0)
-    assert measured == ["kernel", "torch"]
-    other = replace(CONVOLVED, stride=(2, 2))
-    assert not ask(2.0, 1.0, other) and not ask(1.0, 2.0, other)
-    assert measured == ["kernel", "torch"] * 2
+    assert ask(torch=2.0, kernel=1.0) == ask(torch=1.0, kernel=2.0) == "kernel"
+    assert measured == ["torch", "kernel"]
+    for other in (replace(CONVOLVED, stride=(2, 2)), replace(CONVOLVED, channels_last=False)):
+        assert ask(other, torch=1.0, kernel=2.0) == ask(other, torch=2.0, kernel=1.0) == "torch"
+    assert measured == ["torch", "kernel"] * 3
 
 
 def test_what_is_soon_done_is_not_measured(measured: list[str]) -> None:
-    assert not ask(1.0, 2.0, replace(CONVOLVED, x=(1, 64, 7, 7), result=(7, 7)))
+    small = replace(CONVOLVED, x=(1, 64, 7, 7), result=(7, 7))
+    assert ask(small, torch=2.0, kernel=1.0) == "torch"
+    assert ask(torch=2.0) == "torch"  # nor where there is no other way
     assert measured == []
 
 
-def test_choices_can_be_printed(measured: list[str]) -> None:
+@pytest.mark.usefixtures("measured")
+def test_choices_can_be_printed() -> None:
     assert convolution_choices().rows == ()
-    ask(0.001, 0.002)
-    assert convolution_choices().rows == (Choice(CONVOLVED, 0.001, 0.002),)
-    heading, line = str(convolution_choices()).splitlines()
-    assert heading.split()[0] == "products" and heading.endswith("takes")
-    for said in ("W+ x, W- x", "32x64x56x56", "64x64x3x3", "bfloat16", "1.000 ms", "2.000 ms"):
-        assert said in line
-    assert line.endswith("kernel")
+    ask(torch=0.002, kernel=0.001)
+    ask(replace(CONVOLVED, form="back"), torch=0.002, beside=0.004)
+    assert convolution_choices().rows[0] == Choice(CONVOLVED, (("torch", 0.002), ("kernel", 0.001)))
+    heading, first, second = (line.split() for line in str(convolution_choices()).splitlines())
+    assert heading[-4:] == ["torch", "kernel", "beside", "takes"]
+    assert first[-7:-4] == ["64x64x3x3", "1x1", "bfloat16"]
+    assert first[-4:] == ["2.000", "1.000", "-", "kernel"]
+    assert second[-4:] == ["2.000", "-", "4.000", "torch"]
 
 
-def test_too_little_memory_to_measure_leaves_it_to_torch(
-    measured: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("measured")
+def test_too_little_memory_to_measure_leaves_it_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_little(convolve: object) -> NoReturn:
         raise torch.OutOfMemoryError("too little")
 
     with monkeypatch.context() as here:
         here.setattr(convolution_timing, "_seconds", too_little)
-        assert not ask(1.0, 2.0)
+        assert ask(torch=2.0, kernel=1.0) == "torch"
     assert convolution_choices().rows == ()
-    assert ask(1.0, 2.0)
+    assert ask(torch=2.0, kernel=1.0) == "kernel"
 
 
 def test_nothing_is_measured_off_a_gpu() -> None:
     assert not can_measure(torch.zeros(1))
     assert not can_measure(torch.zeros(1, device="meta"))
-    assert not kernel_is_faster(X, CONVOLVED, must_not_run, must_not_run)
+    ways = {"torch": must_not_run, "kernel": must_not_run}
+    assert fastest(X, CONVOLVED, ways) == "torch"
 
 
 def test_nothing_is_measured_on_tensors_without_elements() -> None:
@@ -161,7 +179,5 @@ def test_tf32_is_for_torch_to_allow() -> None:
 def test_the_kernel_is_for_nothing_off_a_gpu() -> None:
     x = torch.zeros(1, 8, 5, 5).contiguous(memory_format=torch.channels_last)
     weight = torch.zeros(4, 8, 3, 3)
-    with torch.no_grad():
-        for device in ("cpu", "meta"):
-            given = x.to(device), weight.to(device)
-            assert not tensor_cores.suits(*given, dilation=[1, 1], groups=1)
+    for device in ("cpu", "meta"):
+        assert not tensor_cores.suits(x.to(device), weight.to(device), dilation=[1, 1])

@@ -1,17 +1,20 @@
-"""Two products of a convolution at once are those of two convolutions, whichever way is taken."""
+"""Two products of one convolution are the same, whichever way makes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import relprop
-from relprop.graph import convolution
+from relprop.graph import two_products
+from relprop.graph.two_products import KERNEL, ONE_BY_ONE, SIDE_BY_SIDE, TwoProducts
+from relprop.graph.weights import BySign
 from relprop.ops import tensor_cores
 
 FUSED = {"relprop::fused_convolution", "relprop::fused_convolution_pair"}
@@ -29,16 +32,20 @@ class Asked(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.fixture
-def fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As on a GPU where the kernel was measured to be faster."""
+def take(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU where this way was measured to be the fastest."""
 
-    def suits(x: Tensor, weight: Tensor, *, dilation: list[int], groups: int) -> bool:
-        return x.dim() == 4 and groups == 1 and set(dilation) == {1}
+    def suits(x: Tensor, *, groups: int) -> bool:
+        return x.dim() == 4 and groups == 1
 
-    monkeypatch.setattr(tensor_cores, "suits", suits)
-    monkeypatch.setattr(convolution, "kernel_is_faster", lambda *given: True)
-    yield
+    def kernel_suits(x: Tensor, weight: Tensor, *, dilation: list[int]) -> bool:
+        return set(dilation) == {1}
+
+    monkeypatch.setattr(two_products, "suits", suits)
+    monkeypatch.setattr(tensor_cores, "suits", kernel_suits)
+    monkeypatch.setattr(
+        two_products, "fastest", lambda x, key, ways: way if way in ways else ONE_BY_ONE
+    )
 
 
 def model() -> nn.Module:
@@ -48,6 +55,7 @@ def model() -> nn.Module:
         *(nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU()),
         *(nn.Conv2d(8, 6, 1, stride=2, bias=False), nn.ReLU()),
         *(nn.Conv2d(6, 6, 3, padding=1, groups=2), nn.ReLU()),
+        *(nn.Conv2d(6, 6, 2, padding=1, dilation=2), nn.ReLU()),
         *(nn.Conv2d(6, 5, (2, 3), stride=(2, 1), padding=(0, 1)), nn.ReLU()),
         *(nn.Flatten(), nn.LazyLinear(4)),
     )
@@ -62,18 +70,37 @@ def pictures() -> Tensor:
     return torch.randn(2, 3, 17, 14, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("way", [KERNEL, SIDE_BY_SIDE, ONE_BY_ONE])
 @pytest.mark.parametrize("bias", ["absorb", "ignore", "redistribute"])
 @pytest.mark.parametrize("target", [1, [[0, 3], [1, 2]]], ids=["one target", "two each"])
 def test_relevance_is_the_same_whichever_way_convolves(
-    target: Any, bias: str, request: pytest.FixtureRequest
+    target: Any, bias: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lrp, x = relprop.LRP(model(), "epsilon_alpha2_beta1", bias=bias), pictures()
     plain = lrp.attribute(x, target=target)
-    request.getfixturevalue("fused")
+    take(way, monkeypatch)
     with Asked() as asked:
         found = lrp.attribute(x, target=target)
-    assert asked.operators >= FUSED or bias == "redistribute"
+    fused = way == KERNEL and bias != "redistribute"
+    assert asked.operators & FUSED == (FUSED if fused else set())
     torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-9 * plain.abs().max().item())
+
+
+@pytest.mark.parametrize("way", [KERNEL, SIDE_BY_SIDE, ONE_BY_ONE])
+def test_ways_that_are_timed_compute_the_same(way: str) -> None:
+    torch.manual_seed(2)
+    weight = torch.randn(6, 4, 3, 3, dtype=torch.float64)
+    two = TwoProducts(weight, lambda part: part(weight), [2, 1], [1, 0], [1, 1])
+    x, s, t = (torch.randn(2, c, 7, 8).double() for c in (4, 6, 6))
+    s, t, b = s[..., :4, :6], t[..., :4, :6], torch.randn(2, 6).double()
+    parts = weight.clamp(min=0), weight.clamp(max=0)
+    for one, w, bias in zip(two.forward(way, x, (b[0], b[1])), parts, b, strict=True):
+        torch.testing.assert_close(one, F.conv2d(x, w, bias, (2, 1), (1, 0)))
+    back = two.back(way, (s, t), (BySign(2, 0), BySign(0, -1)), (7, 8))
+    above, below = (
+        conv2d_input(x.shape, w, one, (2, 1), (1, 0)) for w, one in zip(parts, (s, t), strict=True)
+    )
+    torch.testing.assert_close(back, 2 * above - below)
 
 
 def test_torch_convolves_where_nothing_was_measured() -> None:

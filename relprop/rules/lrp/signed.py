@@ -215,7 +215,7 @@ class AlphaBeta(WeightedRule):
         if not node.makes_both(run, x):
             return None
         own = (None, None) if b is None else (POSITIVE(b), NEGATIVE(b))
-        return _Both(lambda: node.affine_pair(run, x, *own))
+        return _Both(lambda: node.affine_pair(run, x, own))
 
     def _denominator(self, side: _Contributions, R: Relevance, b: Tensor | None) -> Tensor:
         """`z+` or `z-`, whichever the side sums up."""
