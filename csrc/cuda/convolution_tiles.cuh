@@ -67,6 +67,13 @@ struct ConvolutionArguments {
   Axis rows, columns;
 };
 
+// Of a pair: z+ = W+ x + W- y and z- = W- x + W+ y.
+template <typename S>
+void take_signed_parts(ConvolutionArguments<S>& a) {
+  a.first.positive[0] = a.first.negative[1] = 1, a.first.negative[0] = a.first.positive[1] = 0;
+  a.other.negative[0] = a.other.positive[1] = 1, a.other.positive[0] = a.other.negative[1] = 0;
+}
+
 // What a block computes: results of one phase from a first place and a first channel on.
 struct Block {
   Walk rows, columns;

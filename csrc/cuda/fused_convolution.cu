@@ -17,7 +17,7 @@ struct Operands {
   OptionalTensor other, z, d, other_d, next_z, next_d;
   OptionalTensor bias, other_bias;
   std::vector<int64_t> stride, padding;
-  std::vector<double> parts;  // of x, then of another: positive, negative
+  std::vector<double> parts;  // of x, then of another: positive, negative; none for a pair
   bool transposed = false, relu = false;
   double epsilon = 0;
 };
@@ -48,12 +48,11 @@ ConvolutionArguments<S> arguments_of(const Operands& o, const Tensor& result) {
   return a;
 }
 
-// The parts of the weight: of each side for one result, or for each result of one side.
-template <int kResults, typename S>
+// The parts of the weight by which each side is multiplied.
+template <typename S>
 void take_parts(ConvolutionArguments<S>& a, const std::vector<double>& parts) {
   a.first.positive[0] = float(parts[0]), a.first.negative[0] = float(parts[1]);
-  Side<S>& second = kResults == 2 ? a.first : a.other;
-  second.positive[kResults - 1] = float(parts[2]), second.negative[kResults - 1] = float(parts[3]);
+  a.other.positive[0] = float(parts[2]), a.other.negative[0] = float(parts[3]);
 }
 
 template <typename S>
@@ -79,7 +78,7 @@ template <int kResults, typename S>
 void convolve(const Operands& o, const Tensor (&results)[kResults]) {
   ConvolutionArguments<S> a = arguments_of<S>(o, results[0]);
   for (int r = 0; r < kResults; ++r) a.result[r] = mutable_data_of<S>(results[r]);
-  take_parts<kResults>(a, o.parts);
+  kResults == 1 ? take_parts(a, o.parts) : take_signed_parts(a);
   const cudaStream_t stream = current_stream(o.x);
   const bool packed = can_be_packed(a);
   if constexpr (kResults == 1) {
@@ -128,17 +127,18 @@ std::tuple<Tensor, Tensor> fused_convolution_pair(const Tensor& x, const Tensor&
                                                   const std::vector<int64_t>& size,
                                                   const std::vector<int64_t>& stride,
                                                   const std::vector<int64_t>& padding,
-                                                  const std::vector<double>& parts) {
+                                                  bool transposed, const OptionalTensor& other) {
   const DeviceGuard guard(x.get_device_index());
-  const std::vector<int64_t> sizes = {x.size(0), weight.size(0), size[0], size[1]};
+  const int64_t outputs = weight.size(transposed ? 1 : 0);
+  const std::vector<int64_t> sizes = {x.size(0), outputs, size[0], size[1]};
   const Tensor first = empty_channels_last(x, sizes), second = empty_channels_last(x, sizes);
   if (first.numel() == 0) return {first, second};
   Operands o;
-  o.x = dense_channels_last(x);
-  o.weight = filters_side_by_side(weight, false);
+  o.x = dense_channels_last(x), o.other = dense_channels_last(other);
+  o.weight = filters_side_by_side(weight, transposed);
   if (bias) o.bias = torch::stable::contiguous(*bias);
   if (other_bias) o.other_bias = torch::stable::contiguous(*other_bias);
-  o.stride = stride, o.padding = padding, o.parts = parts;
+  o.stride = stride, o.padding = padding, o.transposed = transposed;
   convolve_stored<2>(o, {first, second});
   return {first, second};
 }

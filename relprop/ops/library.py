@@ -104,7 +104,7 @@ SCHEMAS = {
     ),
     "fused_convolution_pair": (
         "(Tensor x, Tensor weight, Tensor? bias, Tensor? other_bias, int[] size, int[] stride, "
-        "int[] padding, float[] parts) -> (Tensor, Tensor)"
+        "int[] padding, bool transposed, Tensor? other) -> (Tensor, Tensor)"
     ),
 }
 

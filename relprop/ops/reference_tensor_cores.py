@@ -62,17 +62,18 @@ def fused_convolution_pair(
     size: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
-    parts: Sequence[float],
+    transposed: bool,
+    other: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """``W' x + b'`` and ``W'' x + b''``."""
-    geometry = (stride, padding, [1, 1], False, [0, 0], 1)
+    """``W+ x + W- y + b'`` and ``W- x + W+ y + b''``."""
 
-    def product(b: Tensor | None, positive: float, negative: float) -> Tensor:
-        w = _taken(weight, positive, negative)
-        b = None if b is None else _accumulate(b)
-        return _channels_last(torch.convolution(_accumulate(x), w, b, *geometry), x)
+    def product(b: Tensor | None, *parts: float) -> Tensor:
+        return fused_convolution(
+            *(x, weight, b, size, stride, padding, transposed, parts, other),
+            *(None, None, None, None, None, 0.0, False),
+        )
 
-    return product(bias, *parts[:2]), product(other_bias, *parts[2:])
+    return product(bias, 1, 0, 0, 1), product(other_bias, 0, 1, 1, 0)
 
 
 def _taken(weight: Tensor, positive: float, negative: float) -> Tensor:

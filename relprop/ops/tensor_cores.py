@@ -20,6 +20,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 #: The first compute capability with tensor cores for both.
 AMPERE = (8, 0)
 LAST = torch.channels_last
+FACTORS = ("positive", "negative", "other_positive", "other_negative")
 
 
 def suits(x: Tensor, weight: Tensor, *, dilation: Sequence[int]) -> bool:
@@ -140,7 +141,9 @@ def fused_convolution(
             arguments.check_shape(name, tensor, (x.shape[0], outputs, *size), "x", x)
     if not epsilon >= 0:
         raise ValueError(f"epsilon must be 0 or more, got {epsilon}")
-    parts = _parts(positive, negative, other_positive, other_negative)
+    parts = [positive, negative, other_positive, other_negative]
+    for name, factor in zip(FACTORS, parts, strict=True):
+        arguments.check_finite(name, factor)
     before = other, z, denominator, other_denominator
     after = next_z, next_denominator
     r: Tensor = call(
@@ -158,45 +161,52 @@ def fused_convolution_pair(
     *,
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
-    positive: float = 1.0,
-    negative: float = 0.0,
-    other_positive: float = 0.0,
-    other_negative: float = 1.0,
+    input_size: Sequence[int] | None = None,
+    other: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Two convolutions of one input by parts of one weight, from one read of both.
+    """What a convolution's weights above 0 and those below make of one or two inputs, or back.
 
     ::
 
-        z' = W' x + b',    W' = positive * W+ + negative * W-
-        z'' = W'' x + b'',    W'' = other_positive * W+ + other_negative * W-
+        z+ = W+ x + W- y + b'
+        z- = W- x + W+ y + b''
 
-    Without more said, ``z+ = W+ x + b'`` and ``z- = W- x + b''`` of the rule of alpha and beta for
-    ``x >= 0`` (Bach et al. 2015, eq. 60). As in `fused_convolution`, whose kernel makes both.
+    with ``W+ = max(W, 0)``, ``W- = min(W, 0)``. Of ``x >= 0`` without y, or of the positive part of
+    an input with its negative part, these are what the rule of alpha and beta divides by (Bach et
+    al. 2015, eq. 60), and DeepLIFT's P and N (Shrikumar et al. 2017, section 3.5.1); with
+    input_size and the multipliers of P and N, ``W+^T m+ + W-^T m-`` and ``W-^T m+ + W+^T m-`` are
+    those of the input's parts. The kernel is that of `fused_convolution`, and makes both from one
+    read of inputs and weight.
 
     Args:
-        x: (batch, in, height, width).
+        x: (batch, in, height, width); with input_size, shaped like the convolution's output.
         weight: the convolution's, (out, in, rows, columns).
-        bias, other_bias: ``b'`` and ``b''``, (out,); or None.
+        bias, other_bias: ``b'`` and ``b''``, a number for each channel of the result; or None.
         stride, padding: the convolution's, as in torch.
-        positive, negative: what weights above and below 0 are multiplied by for ``z'``.
-        other_positive, other_negative: the same for ``z''``.
+        input_size: rows and columns of the convolution's input, to go back through it; or None.
+        other: ``y``, shaped like x; or None.
 
     Returns:
-        ``z'`` and ``z''``, (batch, out, ...), channels last.
+        ``z+`` and ``z-``, channels last.
 
     Raises:
         TypeError, ValueError: if the arguments do not fit together.
 
     Equivalent to::
 
-        z = conv2d(x, positive * W.clamp(min=0) + negative * W.clamp(max=0), bias, stride, padding)
+        above = conv2d(x, W.clamp(min=0), bias, ...) + conv2d(y, W.clamp(max=0), None, ...)
+        below = conv2d(x, W.clamp(max=0), other_bias, ...) + conv2d(y, W.clamp(min=0), None, ...)
     """
-    steps, p, size = _geometry(x, weight, stride, padding, None)
-    arguments.check_channels("bias", bias, weight.shape[0], "x", x)
-    arguments.check_channels("other_bias", other_bias, weight.shape[0], "x", x)
-    parts = _parts(positive, negative, other_positive, other_negative)
+    steps, p, size = _geometry(x, weight, stride, padding, input_size)
+    transposed = input_size is not None
+    outputs = weight.shape[1] if transposed else weight.shape[0]
+    arguments.check_channels("bias", bias, outputs, "x", x)
+    arguments.check_channels("other_bias", other_bias, outputs, "x", x)
+    if other is not None:
+        arguments.check_same_shape("other", other, "x", x)
+    geometry = (size, steps, p, transposed)
     pair: tuple[Tensor, Tensor] = call(
-        "fused_convolution_pair", x, weight, bias, other_bias, size, steps, p, parts
+        "fused_convolution_pair", x, weight, bias, other_bias, *geometry, other
     )
     return pair
 
@@ -228,11 +238,3 @@ def _geometry(
             f"{tuple(size)}, got {tuple(x.shape)}"
         )
     return geometry[0], geometry[1], size
-
-
-def _parts(positive: float, negative: float, *others: float) -> list[float]:
-    parts = [positive, negative, *others]
-    names = ("positive", "negative", "other_positive", "other_negative")
-    for name, factor in zip(names, parts, strict=True):
-        arguments.check_finite(name, factor)
-    return parts

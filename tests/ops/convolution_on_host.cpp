@@ -29,8 +29,9 @@ template <typename S>
 ConvolutionArguments<S> arguments_of(const Given& g) {
   ConvolutionArguments<S> a{};
   const float p[] = {float(g.parts[0]), float(g.parts[1]), float(g.parts[2]), float(g.parts[3])};
-  a.first = {of<S>(g.x), of<S>(g.d ? g.d : g.z), {p[0], p[2]}, {p[1], p[3]}};
-  a.other = {of<S>(g.other), of<S>(g.other_d ? g.other_d : g.z), {p[2], 0}, {p[3], 0}};
+  a.first = {of<S>(g.x), of<S>(g.d ? g.d : g.z), {p[0]}, {p[1]}};
+  a.other = {of<S>(g.other), of<S>(g.other_d ? g.other_d : g.z), {p[2]}, {p[3]}};
+  if (g.results == 2) take_signed_parts(a);
   a.sides = g.other == nullptr ? 1 : 2;
   a.z = of<S>(g.z), a.weight = of<S>(g.weight);
   a.bias[0] = of<S>(g.bias), a.bias[1] = of<S>(g.other_bias);

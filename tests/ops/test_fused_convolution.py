@@ -39,6 +39,21 @@ def test_positive_and_negative_contributions_are_made_together(
 
 
 @EACH
+def test_differences_go_up_and_their_multipliers_back(geometry: tuple[object, ...]) -> None:
+    """DeepLIFT's P and N of an input's parts p and n, and `u p + v n` sums to `m+ P + m- N`."""
+    x, weight, z, (stride, padding) = case(geometry)
+    p, n = x.clamp(min=0), x.clamp(max=0)
+    P, N = fused_convolution_pair(p, weight, other=n, stride=stride, padding=padding)
+    assert bool((P >= 0).all()) and bool((N <= 0).all())
+    assert_close(P + N, z, CLOSE)
+    m, k = torch.randn_like(z), torch.randn_like(z)
+    u, v = fused_convolution_pair(
+        m, weight, other=k, stride=stride, padding=padding, input_size=x.shape[2:]
+    )
+    assert_close((u * p + v * n).sum(), (m * P + k * N).sum(), 1e-10)
+
+
+@EACH
 def test_alpha_and_beta_go_back_together(geometry: tuple[object, ...]) -> None:
     x, weight, z, (stride, padding) = case(geometry)
     s, t = torch.randn_like(z), torch.randn_like(z)

@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 LAST = torch.channels_last
 DTYPES = (torch.float32, torch.bfloat16)
+#: By what weights above and below 0 are multiplied.
+ABOVE, BELOW = (1.0, 0.0), (0.0, 1.0)
 #: What sums in float32 are off by, in units of the largest.
 ROUNDING = 1e-5
 TENSORS = (
@@ -148,18 +150,40 @@ def test_both_products_of_one_read_are_those_of_the_parts_of_the_weight(
     weight = torch.randn(channels[1], channels[0], *GEOMETRIES[geometry][1]).to(dtype)
     bias, other_bias = torch.randn(2, channels[1]).to(dtype)
     tensors = {"x": x, "weight": weight, "bias": bias, "other_bias": other_bias}
-    given = as_tensor_cores_take(x)
+    wanted = [
+        functional.conv2d(as_tensor_cores_take(x), part_of(weight, *p), b.double(), stride, padding)
+        for p, b in ((ABOVE, bias), (BELOW, other_bias))
+    ]
     for packed in packs(dtype, *channels):
-        found = run(
-            kernel, tensors, result, stride, padding,
-            pair=True, parts=(1.0, 0.0, 0.5, -2.0), packed=packed,
-        )  # fmt: skip
-        for one, b, factors in zip(
-            found, (bias, other_bias), ((1.0, 0.0), (0.5, -2.0)), strict=True
-        ):
-            w = part_of(weight, *factors)
-            wanted = functional.conv2d(given, w, b.double(), stride, padding)
-            assert_close(one, wanted, tolerance(dtype))
+        found = run(kernel, tensors, result, stride, padding, pair=True, packed=packed)
+        for one, expected in zip(found, wanted, strict=True):
+            assert_close(one, expected, tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [(16, 18), (5, 3)])
+@pytest.mark.parametrize("geometry", ["1x1", "3x3, every other place"])
+def test_multipliers_of_both_parts_go_back_to_both_parts(
+    kernel: Any, geometry: str, channels: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """`u = W+^T m+ + W-^T m-`, `v = W-^T m+ + W+^T m-`."""
+    size, sent, stride, padding = images_of(geometry)
+    m, n = torch.randn(2, 2, channels[0], *sent).to(dtype)
+    weight = torch.randn(*channels, *GEOMETRIES[geometry][1]).to(dtype)
+    shape = (2, channels[1], *size)
+    wanted = [
+        sum(
+            conv2d_input(shape, part_of(weight, *p), as_tensor_cores_take(one), stride, padding)
+            for one, p in zip((m, n), parts, strict=True)
+        )
+        for parts in ((ABOVE, BELOW), (BELOW, ABOVE))
+    ]
+    for packed in packs(dtype, *channels):
+        tensors = {"x": m, "other": n, "weight": weight}
+        options: Any = {"transposed": True, "pair": True, "packed": packed}
+        found = run(kernel, tensors, size, stride, padding, **options)
+        for one, expected in zip(found, wanted, strict=True):
+            assert_close(one, expected, tolerance(dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -232,10 +256,10 @@ def test_tiles_of_the_size_that_is_launched(kernel: Any, dtype: torch.dtype) -> 
     x, weight = torch.randn(1, 24, 12, 13).to(dtype), torch.randn(70, 24, 3, 3).to(dtype)
     pair = run(
         kernel, {"x": x, "weight": weight}, (6, 7), (2, 2), (1, 1),
-        pair=True, parts=(1.0, 0.0, 0.0, 1.0), packed=True, large=True,
+        pair=True, packed=True, large=True,
     )  # fmt: skip
     given = as_tensor_cores_take(x)
-    for one, factors in zip(pair, ((1.0, 0.0), (0.0, 1.0)), strict=True):
+    for one, factors in zip(pair, (ABOVE, BELOW), strict=True):
         wanted = functional.conv2d(given, part_of(weight, *factors), None, 2, 1)
         assert_close(one, wanted, tolerance(dtype))
     (back,) = run(

@@ -67,8 +67,7 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
             random(batch, 2, 11, 15).abs() + 1, 0.1, True,
         ),
         "fused_convolution_pair": (
-            x, random(5, 3, 3, 3), random(5), random(5), [6, 8], [1, 1], [1, 1],
-            [1.0, 0.0, 0.0, 1.0],
+            x, random(5, 3, 3, 3), random(5), random(5), [6, 8], [1, 1], [1, 1], False, x.flip(3),
         ),
     }[operator]  # fmt: skip
 
