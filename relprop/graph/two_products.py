@@ -5,7 +5,9 @@ Which way takes least time is measured, on GPUs; see `relprop.ops.convolution_ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,17 +16,30 @@ from torch import Tensor
 
 from relprop.graph.weights import NEGATIVE, POSITIVE, BySign
 from relprop.ops import tensor_cores
-from relprop.ops.convolution_timing import Convolved, fastest
+from relprop.ops.convolution_timing import Convolved, fastest, is_worth_measuring
 from relprop.ops.geometry import left_over
 
 ONE_BY_ONE, SIDE_BY_SIDE, KERNEL = "one by one", "side by side", "kernel"
 PARTS = (POSITIVE, NEGATIVE)
 Pair = tuple[Tensor, Tensor]
+_sparing: ContextVar[bool] = ContextVar("sparing", default=False)
+
+
+@contextmanager
+def sparing(memory: bool) -> Iterator[None]:
+    """Within it, if memory is to be spared, products are made one by one, and none is timed."""
+    token = _sparing.set(memory)
+    try:
+        yield
+    finally:
+        _sparing.reset(token)
 
 
 def suits(x: Tensor, *, groups: int) -> bool:
     """Whether there may be a faster way for images x than one product after the other."""
-    return x.device.type == "cuda" and x.dim() == 4 and groups == 1 and not torch.is_grad_enabled()
+    if x.device.type != "cuda" or x.dim() != 4 or groups != 1:
+        return False
+    return not torch.is_grad_enabled() and not _sparing.get()
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class TwoProducts:
 
     def way_forward(self, x: Tensor, result: Sequence[int]) -> str:
         """The fastest way to `W+ x` and `W- x`, of so many rows and columns."""
+        if not is_worth_measuring(x.shape, self.weight.shape, result):
+            return ONE_BY_ONE
         none = (None, None)
         ways = {way: partial(self.forward, way, x, none) for way in self._ways(x)}
         return fastest(x, self._convolved("W+ x, W- x", x, result), ways)
@@ -71,6 +88,8 @@ class TwoProducts:
 
     def way_back(self, s: Tensor, size: Sequence[int]) -> str:
         """The fastest way of two tensors like s to the rows and columns of the input."""
+        if not is_worth_measuring(s.shape, self.weight.shape, size):
+            return ONE_BY_ONE
         back = partial(self.back, s=(s, s), takes=PARTS, size=size)
         ways = {way: partial(back, way) for way in self._ways(s)}
         return fastest(s, self._convolved("W+^T s + W-^T t", s, size), ways)

@@ -4,7 +4,8 @@ Torch's own convolutions, one by one, give way to another only where that was me
 Where nothing can be measured, what was measured before holds, and else they convolve.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -16,8 +17,8 @@ from torch import Tensor
 ROUNDS = 5
 #: Times of the first way that another may take to be chosen: so that noise does not choose.
 MOST = 0.95
-#: Multiplications from which on measuring is worth its own time.
-LEAST_WORK = 1 << 26
+#: Multiplications from which on measuring is worth its own time: some microseconds' on a GPU.
+LEAST_WORK = 1 << 29
 
 Convolve = Callable[[], object]
 
@@ -48,13 +49,6 @@ class Convolved:
     dtype: torch.dtype
     tf32: bool
     device: torch.device
-
-    @property
-    def work(self) -> int:
-        """Multiplications of one of the products; its strides leave the smaller image's places."""
-        out, inputs, rows, columns = self.weight
-        places = min(self.x[2] * self.x[3], self.result[0] * self.result[1])
-        return self.x[0] * places * out * inputs * rows * columns
 
 
 @dataclass(frozen=True)
@@ -133,11 +127,23 @@ def fastest(x: Tensor, convolved: Convolved, ways: Mapping[str, Convolve]) -> st
         A way's name: the first where nothing was measured, and nothing can be.
     """
     choice = _choices.get(convolved)
-    if choice is None and len(ways) > 1 and convolved.work >= LEAST_WORK and can_measure(x):
+    if choice is None and len(ways) > 1 and can_measure(x):
         choice = _measured(convolved, ways)
         if choice is not None:
             _choices[convolved] = choice
     return next(iter(ways)) if choice is None else choice.takes
+
+
+def is_worth_measuring(x: Sequence[int], weight: Sequence[int], result: Sequence[int]) -> bool:
+    """Whether a convolution has so much to do that it matters how it is done.
+
+    Args:
+        x: the shape of what is convolved, or sent back.
+        weight: the shape of the filters.
+        result: rows and columns of the result; strides leave the places of the smaller image.
+    """
+    places = min(x[2] * x[3], result[0] * result[1])
+    return x[0] * places * math.prod(weight) >= LEAST_WORK
 
 
 def can_measure(x: Tensor) -> bool:

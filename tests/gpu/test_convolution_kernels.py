@@ -97,7 +97,7 @@ def network(gpu: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Tensor]:
         nn.Linear(64, 5),
     )
     model = nn.Sequential(*layers).eval().requires_grad_(False)
-    x = torch.randn(16, 3, 64, 64, device=gpu, dtype=dtype).contiguous(memory_format=LAST)
+    x = torch.randn(64, 3, 64, 64, device=gpu, dtype=dtype).contiguous(memory_format=LAST)
     return model.to(gpu, dtype, memory_format=LAST), x
 
 

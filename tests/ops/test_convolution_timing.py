@@ -11,7 +11,14 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from relprop.ops import convolution_choices, convolution_timing, tensor_cores
-from relprop.ops.convolution_timing import MOST, Choice, Convolved, can_measure, fastest
+from relprop.ops.convolution_timing import (
+    MOST,
+    Choice,
+    Convolved,
+    can_measure,
+    fastest,
+    is_worth_measuring,
+)
 
 CONVOLVED = Convolved(
     "W+ x, W- x",
@@ -87,11 +94,17 @@ def test_every_shape_is_measured_once(measured: list[str]) -> None:
     assert measured == ["torch", "kernel"] * 3
 
 
-def test_what_is_soon_done_is_not_measured(measured: list[str]) -> None:
-    small = replace(CONVOLVED, x=(1, 64, 7, 7), result=(7, 7))
-    assert ask(small, torch=2.0, kernel=1.0) == "torch"
-    assert ask(torch=2.0) == "torch"  # nor where there is no other way
+def test_what_has_one_way_is_not_measured(measured: list[str]) -> None:
+    assert ask(torch=2.0) == "torch"
     assert measured == []
+
+
+def test_what_is_soon_done_is_not_worth_measuring() -> None:
+    filters = (64, 64, 3, 3)
+    assert is_worth_measuring((32, 64, 56, 56), filters, (56, 56))
+    assert is_worth_measuring((32, 64, 28, 28), filters, (56, 56))
+    assert not is_worth_measuring((1, 64, 7, 7), filters, (7, 7))
+    assert not is_worth_measuring((1, 64, 56, 56), filters, (7, 7))
 
 
 @pytest.mark.usefixtures("measured")

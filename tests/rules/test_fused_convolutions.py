@@ -32,6 +32,15 @@ class Asked(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+class OnGpu:
+    """Stands for images on a GPU."""
+
+    device = torch.device("cuda", 0)
+
+    def dim(self) -> int:
+        return 4
+
+
 def take(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU where this way was measured to be the fastest."""
 
@@ -42,6 +51,7 @@ def take(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return set(dilation) == {1}
 
     monkeypatch.setattr(two_products, "suits", suits)
+    monkeypatch.setattr(two_products, "is_worth_measuring", lambda *shapes: True)
     monkeypatch.setattr(tensor_cores, "suits", kernel_suits)
     monkeypatch.setattr(
         two_products, "fastest", lambda x, key, ways: way if way in ways else ONE_BY_ONE
@@ -101,6 +111,35 @@ def test_ways_that_are_timed_compute_the_same(way: str) -> None:
         conv2d_input(x.shape, w, one, (2, 1), (1, 0)) for w, one in zip(parts, (s, t), strict=True)
     )
     torch.testing.assert_close(back, 2 * above - below)
+
+
+def test_a_budget_of_memory_leaves_one_product_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spared: list[bool] = []
+
+    def suits(x: Tensor, *, groups: int) -> bool:
+        spared.append(two_products._sparing.get())
+        return False
+
+    monkeypatch.setattr(two_products, "suits", suits)
+    lrp, x = relprop.LRP(model(), "epsilon_alpha2_beta1"), pictures()
+    lrp.attribute(x, target=1, memory_budget="1GiB")
+    assert spared and all(spared)
+    spared.clear()
+    lrp.attribute(x, target=1)
+    assert spared and not any(spared)
+
+
+def test_images_on_a_gpu_may_have_other_ways_unless_memory_is_spared() -> None:
+    x = OnGpu()
+    with torch.no_grad():
+        assert two_products.suits(x, groups=1) and not two_products.suits(x, groups=2)
+        with two_products.sparing(True):
+            assert not two_products.suits(x, groups=1)
+        assert two_products.suits(x, groups=1)
+    assert not two_products.suits(x, groups=1)  # as gradients are recorded
+    assert not two_products.suits(torch.zeros(1, 1, 1, 1), groups=1)
 
 
 def test_torch_convolves_where_nothing_was_measured() -> None:
