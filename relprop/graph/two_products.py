@@ -36,10 +36,14 @@ def sparing(memory: bool) -> Iterator[None]:
 
 
 def suits(x: Tensor, *, groups: int) -> bool:
-    """Whether there may be a faster way for images x than one product after the other."""
-    if x.device.type != "cuda" or x.dim() != 4 or groups != 1:
+    """Whether there may be a faster way for images x than one product after the other.
+
+    Not where results are to be the same in every process, as each way rounds differently.
+    """
+    if x.device.type != "cuda" or x.dim() != 4 or groups != 1 or torch.is_grad_enabled():
         return False
-    return not torch.is_grad_enabled() and not _sparing.get()
+    same = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    return not same and not _sparing.get()
 
 
 @dataclass(frozen=True)

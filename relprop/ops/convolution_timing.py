@@ -147,16 +147,13 @@ def is_worth_measuring(x: Sequence[int], weight: Sequence[int], result: Sequence
 
 
 def can_measure(x: Tensor) -> bool:
-    """Whether kernels on x run here and now, and whoever runs them lets a clock choose.
+    """Whether kernels on x run here and now.
 
-    Not so while a CUDA graph is recorded or torch compiles; nor where results are to be the same in
-    every process, as the other ways round otherwise.
+    Not so while a CUDA graph is recorded, or torch compiles.
     """
     if x.device.type != "cuda" or type(x) not in (Tensor, torch.nn.Parameter):
         return False
-    if torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing():
-        return False
-    return not (torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled())
+    return not torch.compiler.is_compiling() and not torch.cuda.is_current_stream_capturing()
 
 
 def _measured(convolved: Convolved, ways: Mapping[str, Convolve]) -> Choice | None:

@@ -171,13 +171,6 @@ def test_nothing_is_measured_while_kernels_are_recorded_or_compiled(
     assert can_measure(on_gpu)
 
 
-def test_no_clock_chooses_where_results_are_to_be_the_same_in_every_process(
-    on_gpu: OnGpu, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    assert not can_measure(on_gpu)
-
-
 def test_tf32_is_for_torch_to_allow() -> None:
     conv = torch.backends.cudnn.conv
     before = conv.fp32_precision

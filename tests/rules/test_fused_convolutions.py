@@ -131,6 +131,15 @@ def test_a_budget_of_memory_leaves_one_product_after_the_other(
     assert spared and not any(spared)
 
 
+def test_no_clock_chooses_where_results_are_to_be_the_same_in_every_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with torch.no_grad():
+        assert two_products.suits(OnGpu(), groups=1)
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+        assert not two_products.suits(OnGpu(), groups=1)
+
+
 def test_images_on_a_gpu_may_have_other_ways_unless_memory_is_spared() -> None:
     x = OnGpu()
     with torch.no_grad():
