@@ -6,13 +6,14 @@ Results are compared with the reference's in float64 on the CPU.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.cost.operators import OPERATORS, Operator
+from benchmarks.gpu.convolutions import convolutions
 from relprop.ops.backends import backends
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -21,6 +22,10 @@ AWKWARD = (2, 5, 7, 9)
 """A shape of pictures that no vector length divides; of dense layers another is taken."""
 UNITS = 64
 """Of the type's last place, of the largest number, that a result may be off."""
+TENSOR_CORES = (torch.float32, torch.bfloat16)
+"""What is multiplied on tensor cores, the former in TF32."""
+TF32 = 2**-7
+"""What such a product may be off, of the largest: eight times its operands' last place."""
 REFERENCE = 1e-10
 """The same of the reference in float64, whose quotients of small differences are off themselves."""
 
@@ -49,18 +54,25 @@ def in_float64(t: Any) -> Any:
     return t.double() if isinstance(t, Tensor) else t
 
 
-def cases(row: Operator) -> Iterator[tuple[tuple[Any, ...], str]]:
+def cases(
+    row: Operator, dtypes: Sequence[torch.dtype] = DTYPES
+) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Arguments on the CPU, and what they are."""
     shapes = {row.small, AWKWARD} if len(row.shape) == 4 else {row.small}
     for shape in sorted(shapes):
-        for dtype in DTYPES:
+        for dtype in dtypes:
             for order in ORDERS[: 2 if len(shape) == 4 else 1]:
                 arguments = tuple(cast(a, dtype, order) for a in row.arguments(shape))
                 yield arguments, f"{row}, {shape}, {dtype}, {order}"
 
 
-def deviation(row: Operator, arguments: tuple[Any, ...], device: torch.device) -> float:
-    """How far the device's results are off, in units of what is allowed."""
+def deviation(
+    row: Operator, arguments: tuple[Any, ...], device: torch.device, least: float = REFERENCE
+) -> float:
+    """How far the device's results are off, in units of what is allowed; that is at least so much.
+
+    Of the largest number, as everything here.
+    """
     found = row.call(tuple(moved(a, device) for a in arguments))
     expected = row.reference(tuple(map(in_float64, arguments)))
     worst = 0.0
@@ -68,7 +80,7 @@ def deviation(row: Operator, arguments: tuple[Any, ...], device: torch.device) -
         most = torch.finfo(one.dtype).max
         truth = truth.clamp(-most, most)
         off = (one.cpu().double().clamp(-most, most) - truth).abs().max().item()
-        allowed = max(REFERENCE, UNITS * torch.finfo(one.dtype).eps)
+        allowed = max(least, UNITS * torch.finfo(one.dtype).eps)
         share = off / (allowed * max(1.0, truth.abs().max().item()))
         worst = max(worst, share if share == share else float("inf"))
     return worst
@@ -80,10 +92,12 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     device = torch.device(parser.parse_args().device)
     wrong, count = [], 0
-    for row in rows(device.type):
-        for arguments, title in cases(row):
+    every = [(row, DTYPES, REFERENCE) for row in rows(device.type)]
+    every += [(row, TENSOR_CORES, TF32) for row in convolutions(device.type)]
+    for row, dtypes, least in every:
+        for arguments, title in cases(row, dtypes):
             count += 1
-            if deviation(row, arguments, device) > 1:
+            if deviation(row, arguments, device, least) > 1:
                 wrong.append(title)
     if wrong:
         raise SystemExit(f"{len(wrong)} of {count} calls are off, the first: {wrong[0]}")

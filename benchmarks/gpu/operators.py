@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.cost.limits import LIMITS
 from benchmarks.cost.operators import Operator, bytes_moved
-from benchmarks.gpu import report
+from benchmarks.gpu import convolutions, report
 from benchmarks.gpu.clock import Clock, first_line
 from benchmarks.gpu.exercise import cast, rows
 
@@ -55,7 +55,7 @@ class Timing:
 
 def timings(device: torch.device, small: bool) -> Iterator[Timing]:
     """One after the other; `small` ones only show that it runs."""
-    for row in rows(device.type):
+    for row in (*rows(device.type), *convolutions.convolutions(device.type)):
         shape = row.small if small else (BATCH, *row.shape[1:])
         for dtype in DTYPES:
             with torch.device(device):
@@ -80,7 +80,8 @@ def time_one(row: Operator, dtype: torch.dtype, clock: Clock) -> Timing:
         "reference": (rotating(row.reference, sets), min(count, REFERENCE_ROUNDS)),
     }
     try:
-        calls["limit"] = (torch.enable_grad()(LIMITS[row.limit](arguments, results)), count)
+        limit = {**LIMITS, **convolutions.LIMITS}[row.limit]
+        calls["limit"] = (torch.enable_grad()(limit(arguments, results)), count)
     except Exception as fault:
         timing.failures["limit"] = first_line(fault)
     del results

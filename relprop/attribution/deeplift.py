@@ -23,7 +23,6 @@ from relprop.attribution.layered import Layered
 from relprop.attribution.modes import explaining
 from relprop.attribution.references import Baselines, References, as_references
 from relprop.attribution.tiling.methods import ByMultiplier
-from relprop.errors import InvalidInputError
 from relprop.graph.constants import Snapshot
 from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph

@@ -32,6 +32,7 @@ from relprop.graph.layers import find_layers
 from relprop.graph.node import Graph, Value
 from relprop.graph.outputs import Output
 from relprop.graph.sweep import Sweep
+from relprop.graph.two_products import sparing
 from relprop.report import Report
 from relprop.rules.lrp.composite import Composite, bounds_ratios, lrp_rules, stand_ins
 from relprop.rules.lrp.pools import MAX_POOLS
@@ -182,6 +183,7 @@ class LRP(Layered):
             require_cuda(tensors, create_graph)
         with (
             explaining(create_graph),
+            sparing(memory_budget is not None),
             self._saying_what_fits(inputs, target, additional_forward_args),
         ):
             tiles = self._tiles(arguments, memory_budget, target, layers, cuda_graph=cuda_graph)

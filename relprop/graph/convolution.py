@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relprop.graph import two_products
 from relprop.graph.layout import InOrder
 from relprop.graph.linear_map import LinearMap
 from relprop.graph.node import Run
+from relprop.graph.two_products import ONE_BY_ONE, TwoProducts
 from relprop.graph.weights import WHOLE, BySign, Take
 from relprop.ops import few_channels, pointwise, winograd
 
@@ -144,7 +146,7 @@ class Convolution(LinearMap):
         if self._filters(run, s, take, not self.transposed):
             r = self._filtered(run, s, take, None, not self.transposed)
             return self.without_border(r, shape)
-        if isinstance(take, BySign) and self.pairs(run, s):
+        if isinstance(take, BySign) and self._is_product(run, s):
             return self._sent_back(run, s, take, shape)
         weight = self.taken(run, take)
         if self.transposed:
@@ -186,6 +188,9 @@ class Convolution(LinearMap):
     ) -> Tensor:
         """`alpha W'^T s - (alpha - 1) W''^T t` at once, by parts of the weight; see `pairs`."""
         first, other = takes[0].scaled(alpha), takes[1].scaled(1 - alpha)
+        two = self._two_products(run, s[0])
+        if two is not None:
+            return two.back(two.way_back(s[0], shape[2:]), s, (first, other), shape[2:])
         return self._sent_back(
             run,
             s[0],
@@ -197,6 +202,42 @@ class Convolution(LinearMap):
         )
 
     def pairs(self, run: Run, s: Tensor) -> bool:
+        """Whether two tensors go back at once, and in less time than one after the other."""
+        two = self._two_products(run, s)
+        if two is None:
+            return self._is_product(run, s)
+        return two.way_back(s, run.shapes[self.inputs[0]][2:]) != ONE_BY_ONE
+
+    def makes_both(self, run: Run, x: Tensor) -> bool:
+        """Whether `W+ x` and `W- x` are made at once, in less time than one after the other."""
+        two = self._two_products(run, x)
+        return two is not None and self._way_forward(run, two, x) != ONE_BY_ONE
+
+    def affine_pair(
+        self, run: Run, x: Tensor, biases: tuple[Tensor | None, Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
+        """`W+ x + b` and `W- x + b'` from one read of x; see `makes_both`."""
+        two = self._two_products(run, x)
+        assert two is not None
+        return two.forward(self._way_forward(run, two, x), x, biases)
+
+    def _way_forward(self, run: Run, two: TwoProducts, x: Tensor) -> str:
+        return two.way_forward(x, run.shapes[self.output][2:])
+
+    def _two_products(self, run: Run, x: Tensor) -> TwoProducts | None:
+        """Ways of making two products at once, where there may be any."""
+        if self.transposed or self.border or not two_products.suits(x, groups=self.groups):
+            return None
+        assert self.weight is not None
+        return TwoProducts(
+            run.constants[self.weight],
+            lambda part: self.taken(run, part),
+            self.stride,
+            self.padding,
+            self.dilation,
+        )
+
+    def _is_product(self, run: Run, s: Tensor) -> bool:
         """Whether the way back is a product of matrices, which takes two tensors at once."""
         assert self.weight is not None
         few = few_channels.suits(

@@ -16,6 +16,7 @@ from . import arguments
 from .activations import ACTIVATIONS, Activation
 from .backends import Backends, backends
 from .convolution import signed_convolution, signed_convolution_backward
+from .convolution_timing import ConvolutionChoices, convolution_choices
 from .dense import signed_linear, signed_linear_backward
 from .few_channels import few_channel_transpose
 from .kernel_timing import KernelTiming, time_copy, time_kernel
@@ -40,12 +41,14 @@ from .shares import (
     max_pool_proportional,
     max_pool_shared,
 )
+from .tensor_cores import fused_convolution, fused_convolution_pair
 from .winograd import winograd_convolution
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Backends",
+    "ConvolutionChoices",
     "KernelTiming",
     "adaptive_max_pool_proportional",
     "adaptive_max_pool_shapley",
@@ -53,7 +56,10 @@ __all__ = [
     "adaptive_max_pool_shared",
     "adaptive_max_pool_winner",
     "backends",
+    "convolution_choices",
     "few_channel_transpose",
+    "fused_convolution",
+    "fused_convolution_pair",
     "lrp_ratio",
     "max_pool_proportional",
     "max_pool_shapley",

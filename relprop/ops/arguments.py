@@ -268,3 +268,20 @@ def check_finite(name: str, value: float) -> None:
     """Raise unless the value is a finite number."""
     if not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value}")
+
+
+def check_shape(
+    name: str, tensor: Tensor, shape: Sequence[int], owner_name: str, owner: Tensor
+) -> None:
+    """Raise unless the tensor has this shape, and its owner's dtype and device."""
+    check_alike(name, tensor, owner_name, owner)
+    if list(tensor.shape) != list(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def check_channels(
+    name: str, vector: Tensor | None, channels: int, owner_name: str, owner: Tensor
+) -> None:
+    """Raise unless the vector is missing, or has a number for each channel."""
+    if vector is not None:
+        check_shape(name, vector, (channels,), owner_name, owner)

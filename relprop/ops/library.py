@@ -26,6 +26,7 @@ from . import (
     reference_ratios,
     reference_shapley,
     reference_shares,
+    reference_tensor_cores,
     reference_winograd,
 )
 
@@ -117,6 +118,16 @@ SCHEMAS = {
         "(Tensor x, Tensor weight, Tensor? bias, float positive, float negative, bool transposed, "
         "Tensor? other, float other_positive, float other_negative) -> Tensor"
     ),
+    "fused_convolution": (
+        "(Tensor x, Tensor weight, Tensor? bias, int[] size, int[] stride, int[] padding, "
+        "bool transposed, float[] parts, Tensor? other, Tensor? z, Tensor? denominator, "
+        "Tensor? other_denominator, Tensor? next_z, Tensor? next_denominator, float epsilon, "
+        "bool relu) -> Tensor"
+    ),
+    "fused_convolution_pair": (
+        "(Tensor x, Tensor weight, Tensor? bias, Tensor? other_bias, int[] size, int[] stride, "
+        "int[] padding, bool transposed, Tensor? other) -> (Tensor, Tensor)"
+    ),
 }
 
 REFERENCES = (
@@ -128,6 +139,7 @@ REFERENCES = (
     reference_ratios,
     reference_shapley,
     reference_shares,
+    reference_tensor_cores,
     reference_winograd,
 )
 

@@ -15,6 +15,7 @@ from benchmarks.cost.methods import BY_NAME, METHODS, PLAIN, Calls, Passes
 from benchmarks.cost.networks import FULL, NETWORKS, QUICK, settle_batch_norm
 from benchmarks.cost.operators import OPERATORS, bytes_moved
 from benchmarks.cost.peers import PEERS, batch_norms, own_copy
+from benchmarks.gpu.convolutions import CONVOLUTIONS
 from relprop.ops.library import SCHEMAS
 
 
@@ -30,7 +31,7 @@ def test_a_peer_computes_what_one_of_ours_does(peer: object) -> None:
 
 
 def test_every_operator_is_measured_against_a_limit_that_there_is() -> None:
-    assert {row.name for row in OPERATORS} == set(SCHEMAS)
+    assert {row.name for row in (*OPERATORS, *CONVOLUTIONS)} == set(SCHEMAS)
     assert {row.limit for row in OPERATORS} == set(LIMITS)
 
 

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from benchmarks.cost.operators import OPERATORS
 from benchmarks.gpu import __main__ as command_line
-from benchmarks.gpu import architectures, exercise, networks, operators, parts, plots, report
+from benchmarks.gpu import (
+    architectures,
+    convolutions,
+    exercise,
+    networks,
+    operators,
+    parts,
+    plots,
+    report,
+)
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.networks import Case, Entry, Method
 from benchmarks.gpu.parts import FAILED, NOT_RUN, PARTS, PASSED, Outcome, Part, python, run_all
@@ -169,6 +178,26 @@ def test_a_wrong_kernel_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_with_a_kernel_are_exercised() -> None:
     native = {row.operator for row in backends().rows if row.serves == "native"}
     assert {row.name for row in exercise.rows("cpu")} == native
+
+
+@pytest.mark.parametrize("form", convolutions.FORMS, ids=lambda form: form[1])
+def test_cudnn_is_given_the_same_convolutions(form: convolutions.Form) -> None:
+    """By the results that have no steps around them."""
+    small = [row for row in convolutions.CONVOLUTIONS if row.make is form[2]]
+    assert {row.small for row in small} == set(convolutions.SMALL)
+    for row in small[: len(convolutions.SMALL)]:
+        arguments = row.arguments(row.small)
+        results = row.reference(arguments)
+        by_torch = convolutions.LIMITS[row.limit](arguments, results)()
+        if row.name == "fused_convolution_pair":
+            torch.testing.assert_close(tuple(by_torch), results)
+        elif form[1] == "R to R":
+            assert all(one.shape == results[0].shape for one in by_torch)
+        else:
+            s, weight, t = arguments[0], arguments[1], arguments[8]
+            below = convolutions.LIMITS[row.limit]((t, *arguments[1:]), results)()[1]
+            torch.testing.assert_close(2 * by_torch[0] - below, results[0])
+            assert s.shape[1] == weight.shape[0]
 
 
 @pytest.mark.parametrize("name", architectures.PLAIN)

@@ -10,6 +10,8 @@ from relprop.ops import (
     adaptive_max_pool_shapley_parts,
     adaptive_max_pool_winner,
     few_channel_transpose,
+    fused_convolution,
+    fused_convolution_pair,
     lrp_ratio,
     max_pool_proportional,
     max_pool_shapley,
@@ -305,6 +307,46 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: few_channel_transpose(X, FILTERS, input_size=(8, 8), padding=1),
         ValueError,
         r"got shapes \(2, 3, 8, 8\) and \(5, 3, 3, 3\)",
+    ),
+    "what does not come of such an input": (
+        lambda: fused_convolution(X, FILTERS[:3], input_size=(8, 9), padding=1),
+        ValueError,
+        r"x must have the shape of the convolution's output, \(2, 3, 8, 9\) for input_size",
+    ),
+    "a denominator of nothing": (
+        lambda: fused_convolution(X, FILTERS, denominator=X),
+        ValueError,
+        "z must be given with a denominator, got None",
+    ),
+    "a next denominator of nothing": (
+        lambda: fused_convolution(X, FILTERS, next_denominator=X),
+        ValueError,
+        "next_z must be given with next_denominator, got None",
+    ),
+    "a denominator of no other input": (
+        lambda: fused_convolution(X, FILTERS, z=X, other_denominator=X),
+        ValueError,
+        "other must be given with other_denominator, got None",
+    ),
+    "what comes next for other images": (
+        lambda: fused_convolution(X, FILTERS, next_z=X),
+        ValueError,
+        r"next_z must have shape \(2, 5, 6, 6\), got \(2, 3, 8, 8\)",
+    ),
+    "a stabilizer below zero of a convolution": (
+        lambda: fused_convolution(X, FILTERS, epsilon=-1.0),
+        ValueError,
+        "epsilon must be 0 or more, got -1.0",
+    ),
+    "filters without images": (
+        lambda: fused_convolution_pair(X[0], FILTERS),
+        ValueError,
+        r"got shapes \(3, 8, 8\) and \(5, 3, 3, 3\)",
+    ),
+    "a bias of other channels": (
+        lambda: fused_convolution_pair(X, FILTERS, other_bias=X[0, 0, 0, :4]),
+        ValueError,
+        r"other_bias must have shape \(5,\), got \(4,\)",
     ),
     "an output size of zero": (
         lambda: adaptive_max_pool_shapley_parts(X, X, output_size=0),

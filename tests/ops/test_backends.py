@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 WITHOUT_KERNELS = ("signed_convolution", "signed_convolution_backward")
 #: What has a kernel for CPUs with fused multiply-adds, and none for CUDA.
 CPU_ALONE = ("winograd_convolution", "pointwise_convolution", "few_channel_transpose")
+#: What has a kernel for tensor cores, and none for CPUs.
+CUDA_ALONE = ("fused_convolution", "fused_convolution_pair")
 
 
 def test_every_operator_says_what_serves_it_on_every_device() -> None:
@@ -27,7 +29,8 @@ def test_every_operator_says_what_serves_it_on_every_device() -> None:
 
 def test_kernels_serve_where_their_library_is_loaded() -> None:
     for kernels in library.KERNELS:
-        for operator in set(library.SCHEMAS).difference(WITHOUT_KERNELS, CPU_ALONE):
+        alone = {*WITHOUT_KERNELS, *CPU_ALONE, *CUDA_ALONE}
+        for operator in set(library.SCHEMAS).difference(alone):
             row = backends().serving(operator, kernels.device)
             assert (row.serves == "native") == (kernels.absent is None)
             assert row.reason == (kernels.absent or "")
@@ -51,6 +54,7 @@ def test_cuda_kernels_are_for_all_operators_but_these() -> None:
 
 def test_reference_serves_where_a_library_has_no_kernel_for_the_operator() -> None:
     for kernels in library.KERNELS:
+        assert backends().serving(CUDA_ALONE[0], "cpu").serves == "reference"
         row = backends().serving(CPU_ALONE[0], kernels.device)
         fused = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
         if kernels.device == "cuda" or not fused:

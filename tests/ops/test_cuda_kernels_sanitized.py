@@ -16,13 +16,14 @@ FLAGS = ["-std=c++20", "-O1", "-g1", "-pthread", "-fno-sanitize-recover=all"]
 @pytest.mark.slow
 @pytest.mark.skipif(platform.system() != "Linux", reason="sanitizers are there on Linux")
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-def test_kernels_are_clean_at_awkward_sizes(sanitizers: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["cuda_sanitized", "convolution_sanitized"])
+def test_kernels_are_clean_at_awkward_sizes(name: str, sanitizers: str, tmp_path: Path) -> None:
     if COMPILER is None:
         pytest.skip("no C++ compiler")
     program = str(tmp_path / "sanitized")
     includes = [f"-I{HERE.parents[1] / 'csrc'}", f"-I{HERE}"]
     sanitized = [*COMPILER.split(), *FLAGS, f"-fsanitize={sanitizers}", *includes]
-    source = str(HERE / "cuda_sanitized.cpp")
+    source = str(HERE / f"{name}.cpp")
     built = subprocess.run([*sanitized, source, "-o", program], capture_output=True, text=True)
     if "cannot find" in built.stderr:
         pytest.skip(f"no library of the {sanitizers} sanitizer")

@@ -76,6 +76,14 @@ def arguments(operator: str, batch: int = 2, **options: Any) -> tuple[Any, ...]:
         "few_channel_transpose": (
             x, random(3, 2, 3, 3), [12, 16], [2, 2], [1, 1], 2.0, 0.0, x.flip(3), 0.0, -1.0,
         ),
+        "fused_convolution": (
+            x, random(3, 2, 3, 3), None, [11, 15], [2, 2], [1, 1], True, [1.0, 0.0, 0.0, 1.0],
+            x.flip(3), x.flip(2), x.abs() + 1, x.abs() + 2, random(batch, 2, 11, 15),
+            random(batch, 2, 11, 15).abs() + 1, 0.1, True,
+        ),
+        "fused_convolution_pair": (
+            x, random(5, 3, 3, 3), random(5), random(5), [6, 8], [1, 1], [1, 1], False, x.flip(3),
+        ),
     }[operator]  # fmt: skip
 
 
@@ -123,6 +131,8 @@ OWN_SHAPE = {
     "winograd_convolution": (1, (5, 6, 8)),
     "pointwise_convolution": (1, (5, 6, 8)),
     "few_channel_transpose": (1, (2, 12, 16)),
+    "fused_convolution": (1, (2, 11, 15)),
+    "fused_convolution_pair": (2, (5, 6, 8)),
 }
 # Whose vectors are channels that lie side by side.
 CHANNELS_LAST = {"winograd_convolution", "pointwise_convolution", "few_channel_transpose"}

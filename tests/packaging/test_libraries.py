@@ -123,4 +123,4 @@ def test_the_cuda_library_serves_every_operator_of_its_sources(
         text=True,
     )
     assert served.returncode == 0, served.stderr
-    assert sorted(served.stdout.split()) == sorted(re.findall(r'm\.impl\("(\w+)"', code))
+    assert set(served.stdout.split()) == set(re.findall(r'm\.impl\("(\w+)"', code))

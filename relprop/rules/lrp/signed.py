@@ -8,7 +8,7 @@ Where x is known to be 0 or more, the second product of each is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -73,6 +73,20 @@ class _Ratio(NamedTuple):
     s: Tensor
     z: Tensor | None
     bias: Tensor | None
+
+
+@dataclass
+class _Both:
+    """`z+` and `z-` of a layer, made at once when one of them is asked for."""
+
+    make: Callable[[], tuple[Tensor, Tensor]]
+    made: dict[BySign, Tensor] = field(default_factory=dict)
+
+    def give(self, own: BySign) -> Tensor:
+        """One of them, which is then let go."""
+        if own not in self.made:
+            self.made = dict(zip((POSITIVE, NEGATIVE), self.make(), strict=True))
+        return self.made.pop(own)
 
 
 def _size(node: LinearMap, context: LrpContext, b: Tensor | None) -> Tensor:
@@ -166,13 +180,14 @@ class AlphaBeta(WeightedRule):
                 for factor, parts in zip(sides, signs, strict=True)
             )
             return (above + below,)
-        side, s = self._ratio(node, context, R, 1, signs[0])[:2]
+        both = self._both(node, context)
+        side, s = self._ratio(node, context, R, 1, signs[0], both)[:2]
         if isinstance(node, Convolution) and node.pairs(side.context.run, s):
-            t = self._ratio(node, context, R, 1, signs[1]).s
+            t = self._ratio(node, context, R, 1, signs[1], both).s
             return (Relevance(self._at_once(node, side, (s, t))),)
         c = side.transpose(s)
         del s  # before the other side grows
-        side, t = self._ratio(node, context, R, 1, signs[1])[:2]
+        side, t = self._ratio(node, context, R, 1, signs[1], both)[:2]
         return (Relevance(side.transpose(t).lerp_(c, self.alpha)),)
 
     def _at_once(self, node: Convolution, side: _Contributions, s: tuple[Tensor, Tensor]) -> Tensor:
@@ -204,6 +219,7 @@ class AlphaBeta(WeightedRule):
         R: Relevance,
         factor: float,
         parts: tuple[BySign, BySign],
+        both: _Both | None = None,
     ) -> _Ratio:
         """`s = factor * R / stab(z±)`, and what it is made of."""
         own, other = parts
@@ -215,10 +231,25 @@ class AlphaBeta(WeightedRule):
             arriving = _arriving(self, R, context[node.output], _size(node, context, b))
             s = ops.signed_ratio(**arriving, whole=0.0, gamma=1.0)
             return _Ratio(contributions, s if factor == 1 else s.mul_(factor), None, None)
-        z = context.denominator(node, own, lambda: self._denominator(contributions, R, b))
+
+        def denominator() -> Tensor:
+            return self._denominator(contributions, R, b) if both is None else both.give(own)
+
+        z = context.denominator(node, own, denominator)
         b = None if b is None else own(b)
         s = self.ratio(node, context, R, denominator=z, factor=factor)
         return _Ratio(contributions, s, z, b)
+
+    def _both(self, node: LinearMap, context: LrpContext) -> _Both | None:
+        """`z+` and `z-` from one read of x, where x >= 0 and that takes less time."""
+        run, value = context.run, node.inputs[0]
+        if not isinstance(node, Convolution) or value not in context.nonnegative:
+            return None
+        x, b = context[value], self.bias_of(node, context)
+        if not node.makes_both(run, x):
+            return None
+        own = (None, None) if b is None else (POSITIVE(b), NEGATIVE(b))
+        return _Both(lambda: node.affine_pair(run, x, own))
 
     def _denominator(self, side: _Contributions, R: Relevance, b: Tensor | None) -> Tensor:
         """`z+` or `z-`, whichever the side sums up."""
