@@ -1,7 +1,8 @@
 """Rounds: all that are compared take turns, in another order every time, until time is up.
 
 A case has a time. In the first round ours come before the peers, and these by what they took on
-smaller inputs; who would overstep the time is not run. Then there are rounds as long as they fit.
+smaller inputs; who would overstep the time is not run. Then there are rounds as long as they fit:
+with peers for half of the time, and then without them, which take most of a round.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Entry:
     Attributes:
         name: of the method, ours or a peer's.
         computes: which result it gives, by the name of ours; the gradient's own.
-        seconds: round by round.
+        seconds: round by round; a peer takes part in the first rounds only.
         deviation: of a peer's result from ours, the largest over the largest of ours.
         failure: what was raised, if something was, or why it was not run; then there are no
             seconds.
@@ -162,12 +163,18 @@ class _Contest:
         order = [entry for entry in self.entries if not entry.failure]
         shuffle = random.Random(0).shuffle
         for done in range(1, self.budget.most):
-            if sum(self.turns.values()) > self.left:
+            if self.left < max(self.budget.seconds / 2, self._length(order)):
+                order = [entry for entry in order if entry.name == entry.computes]
+            if self.left < self._length(order):
                 return
             shuffle(order)
             for entry in list(order):
                 self.say(f"round {done + 1}: {entry.name}")
                 self._play_one(entry, order)
+
+    def _length(self, order: list[Entry]) -> float:
+        """Seconds of a round."""
+        return sum(self.turns[entry.name] for entry in order)
 
     def _play_one(self, entry: Entry, order: list[Entry]) -> None:
         try:

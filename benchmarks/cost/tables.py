@@ -54,7 +54,8 @@ def methods_table(timing: dict[str, Any], notes: Footnotes) -> list[str]:
     entries = {entry["name"]: entry for entry in timing["entries"]}
     unit = entries[GRADIENT]["seconds"]
     seconds = statistics.median(unit)
-    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {rounds(len(unit))}."
+    lengths = _lengths(timing["entries"])
+    said = f"1 G is {1000 * seconds:,.0f} ms; median and quartiles of {lengths}."
     rows = [
         _method_row(entry, timing, unit, seconds, notes)
         for entry in timing["entries"]
@@ -118,6 +119,14 @@ def is_right(peer: dict[str, Any]) -> bool:
 def rounds(count: int) -> str:
     """So many."""
     return f"{count} round{'s'[: count != 1]}"
+
+
+def _lengths(entries: list[dict[str, Any]]) -> str:
+    """How many rounds there were, and in how many of them peers took part."""
+    unit, peers = entries[0], [e for e in entries if e["name"] != e["computes"] and e["seconds"]]
+    said = rounds(len(unit["seconds"]))
+    least = min((len(peer["seconds"]) for peer in peers), default=len(unit["seconds"]))
+    return said if least == len(unit["seconds"]) else f"{said}, of which {least} with peers"
 
 
 def failed_cell(entry: dict[str, Any], notes: Footnotes) -> str:

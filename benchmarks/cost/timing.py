@@ -93,12 +93,12 @@ class Ratio:
 
 
 def ratio(seconds: Sequence[float], unit: Sequence[float]) -> Ratio:
-    """Of what was measured in the same rounds, one over the other.
+    """Of what was measured in the same rounds, one over the other; both begin with the first.
 
     Raises:
-        ValueError: there are not as many of one as of the other, or none.
+        ValueError: there was no round.
     """
-    paired = torch.tensor([a / b for a, b in zip(seconds, unit, strict=True)], dtype=torch.float64)
+    paired = torch.tensor([a / b for a, b in zip(seconds, unit, strict=False)], dtype=torch.float64)
     if not len(paired):
         raise ValueError("ratios take at least one round; there was none")
     low, high = paired.quantile(torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,6 +90,20 @@ def test_all_take_part_in_every_round(subject: Subject) -> None:
     assert list(entries) == [rounds.GRADIENT, OURS, "theirs"]
     assert [len(e.seconds) for e in entries.values()] == [4, 4, 4]
     assert entries["theirs"].deviation == 0 and entries[OURS].deviation is None
+
+
+def test_peers_take_part_for_half_of_the_time(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    peer = Peer("theirs", "package", OURS, BY_NAME[OURS].prepare)
+    found = rounds.run(subject, [BY_NAME[OURS], peer], Budget(100), silent)
+    unit, ours, theirs = (len(entry.seconds) for entry in found)
+    assert 1 < theirs < ours == unit < Budget(100).most
+    case = timing.Timing(Case("toy").as_dict(), found, {OURS: 0.001}).as_dict()
+    said = f"of {unit} rounds, of which {theirs} with peers."
+    assert said in "\n".join(methods_table(case, Footnotes()))
 
 
 def test_there_is_a_round_however_little_time_there_is(subject: Subject) -> None:
