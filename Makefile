@@ -15,6 +15,7 @@ COST ?= benchmarks/results/cost
 COST_PARTS := methods memory many scaling
 FLIPPING ?= benchmarks/results/pixel_flipping
 THROUGHPUT ?= benchmarks/results/throughput
+MOVING ?= benchmarks/results/moving
 GPU ?= benchmarks/results/gpu
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
@@ -44,7 +45,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput peers bench bench-full wheel wheel-test clean
+.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput moving peers bench bench-full wheel wheel-test clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +95,10 @@ flipping: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-inst
 
 throughput: $(VENV)/.demo-installed $(VENV)/.ray-installed $(VENV)/.peers-installed  ## count pictures a second from files to relevance on disk; results go to THROUGHPUT; ARGS="--work VGG16"
 	$(BIN)/python -m benchmarks.throughput --output $(THROUGHPUT) $(ARGS)
+
+moving: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## run zennit's example and a Quantus evaluation, before and after a change of imports; results go to MOVING
+	$(PIP) --upgrade --target build/older 'pillow<13'  # zennit 0.5.1 saves no pictures with a later one
+	PYTHONPATH=build/older $(BIN)/python -m benchmarks.moving --output $(MOVING) $(ARGS)
 
 peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)
