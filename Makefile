@@ -18,6 +18,7 @@ THROUGHPUT ?= benchmarks/results/throughput
 LARGE ?= benchmarks/results/large
 # A photograph of 5312 x 2988 pixels by Clemens Engelhardt, CC0, out of a package of Debian's.
 PHOTO ?= build/photo/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg
+MOVING ?= benchmarks/results/moving
 GPU ?= benchmarks/results/gpu
 # What the tests compare with, each without what it would pull in: most want a torch of their own, and of foolbox only
 # the photographs are used. torchvision must match TORCH.
@@ -48,7 +49,7 @@ TORCH_DONE := $(VENV)/.torch-installed
 BUILD_DONE := $(VENV)/.relprop-built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput large peers bench bench-full wheel wheel-test clean
+.PHONY: help demo test lint format docs build cuda cuda-report gpu picture digits flipping throughput large moving peers bench bench-full wheel wheel-test clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +102,10 @@ throughput: $(VENV)/.demo-installed $(VENV)/.ray-installed $(VENV)/.peers-instal
 
 large: $(VENV)/.demo-installed $(VENV)/.large-installed $(VENV)/.peers-installed $(PHOTO)  ## explain scenes of up to 268 megapixels and a photograph within 2 GiB; results go to LARGE; PHOTO=FILE where there is no apt-get
 	$(BIN)/python -m benchmarks.large --photograph $(PHOTO) --output $(LARGE) $(ARGS)
+
+moving: $(VENV)/.demo-installed $(VENV)/.peers-installed $(VENV)/.quantus-installed  ## run zennit's example and a Quantus evaluation, before and after a change of imports; results go to MOVING
+	$(PIP) --upgrade --target build/older 'pillow<13'  # zennit 0.5.1 saves no pictures with a later one
+	PYTHONPATH=build/older $(BIN)/python -m benchmarks.moving --output $(MOVING) $(ARGS)
 
 peers: $(VENV)/.demo-installed $(VENV)/.peers-installed  ## compare with other packages; the tables go to docs/
 	$(PIP) $(DEEPLIFT_PEERS)

@@ -22,8 +22,8 @@ class Photos:
     names: list[str]
 
 
-def load_photos(preprocessing: Preprocessing) -> Photos:
-    """All twenty, in the order of their names, which end with the class.
+def photo_files() -> list[Path]:
+    """Where they are, in the order of their names, which end with the class.
 
     Raises:
         MissingPackageError: foolbox is not installed, or without its photographs.
@@ -35,6 +35,16 @@ def load_photos(preprocessing: Preprocessing) -> Photos:
         raise MissingPackageError(
             "this needs the photographs of foolbox, which are not installed: run make flipping"
         )
+    return paths
+
+
+def load_photos(preprocessing: Preprocessing) -> Photos:
+    """All twenty.
+
+    Raises:
+        MissingPackageError: foolbox is not installed, or without its photographs.
+    """
+    paths = photo_files()
     crops = [preprocessing.crop(read_picture(path)) for path in paths]
     return Photos(
         images=torch.cat([preprocessing.tensor(crop) for crop in crops]),
