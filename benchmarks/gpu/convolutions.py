@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.cost.operators import Arguments, Limit, Operator, Shape
+from benchmarks.cost.limits import Limit
+from benchmarks.cost.operators import Arguments, Operator, Shape
 from relprop.ops.backends import is_built
 
 GOAL = 1.3
