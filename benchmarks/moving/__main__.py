@@ -15,7 +15,7 @@ import torch
 from benchmarks.cost import networks
 from benchmarks.cost.fresh import Ended
 from benchmarks.moving import results
-from benchmarks.moving.evaluation import OURS, QUANTUS, evaluate
+from benchmarks.moving.evaluation import OURS, PHOTOS, QUANTUS, evaluate
 from benchmarks.moving.running import run
 from benchmarks.moving.script import changed_lines, scripts
 from benchmarks.moving.works import CALLS, SCORES
@@ -24,7 +24,7 @@ from benchmarks.stamp import stamp
 from relprop.errors import RelpropError
 
 OUTPUT = Path("benchmarks/results/moving")
-PHOTOS, BATCH = 8, 4
+BATCH = 4
 
 Runs = dict[str, Callable[[], dict[str, Any]]]
 """What is run once a round, by the package that explains."""
@@ -40,7 +40,7 @@ def main() -> None:
     except (RelpropError, Ended) as error:
         parser.error(str(error))
     facts = {
-        "photographs": f"of foolbox: {PHOTOS}, {BATCH} at a time, for the script; 4 for Quantus",
+        "photographs": f"of foolbox: {BATCH} at a time for the script; {PHOTOS} for Quantus",
         "networks": "of torchvision, with random weights",
         "lines changed": f"{changed} of zennit's script; of the evaluation one",
         "machine": options.note,
@@ -55,7 +55,7 @@ def _scripts(folder: Path, rounds: int, only: str) -> tuple[list[results.Moved],
     code = scripts(folder)
     photos = folder / "photos" / "photographs"
     photos.mkdir(parents=True)
-    for path in photo_files()[:PHOTOS]:
+    for path in photo_files():
         shutil.copy(path, photos)
     measured = []
     for call in CALLS:
@@ -66,7 +66,7 @@ def _scripts(folder: Path, rounds: int, only: str) -> tuple[list[results.Moved],
             torch.save(networks.build(call.network).state_dict(), weights)
         arguments = (
             *(str(photos.parent), str(folder / "{sample}.png"), "--parameters", str(weights)),
-            *("--batch-size", str(BATCH), *call.options),
+            *("--batch-size", str(BATCH), "--max-samples", str(call.photos), *call.options),
         )
         runs = {package: partial(run, package, path, arguments) for package, path in code.items()}
         measured.append(results.of_script(call, _in_turns(call.name, runs, rounds)))

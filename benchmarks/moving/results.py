@@ -95,7 +95,8 @@ def markdown(scripts: list[Moved], evaluations: list[Moved], facts: dict[str, st
             "",
             "share/example/feed_forward.py of zennit 0.5.1, as it is and with other imports. The "
             "attributions are its calls of the attributor; its process builds the network, reads "
-            "the photographs and saves pictures besides.",
+            "the photographs and saves pictures besides. relprop's first call captures the "
+            "network, which is in its seconds.",
             "",
             *_table(scripts, ("attributions", "whole process"), ("attribution", "process")),
             "",

@@ -13,6 +13,7 @@ class Call:
         model, network: what the script calls it, and what benchmarks.cost.networks does.
         composite, attributor: as the script calls them; no composite for a plain attributor.
         remark: why results may differ.
+        photos: how many are explained.
     """
 
     model: str
@@ -20,6 +21,7 @@ class Call:
     composite: str = ""
     attributor: str = "gradient"
     remark: str = ""
+    photos: int = 20
 
     @property
     def name(self) -> str:
@@ -40,8 +42,8 @@ CALLS = (
     Call("vgg16", "VGG16", "epsilon_plus_flat", remark=STABILIZER),
     Call("vgg16", "VGG16", "epsilon_gamma_box"),
     Call("vgg16", "VGG16", "epsilon_alpha2_beta1"),
-    Call("vgg16", "VGG16", "guided_backprop"),
-    Call("vgg16", "VGG16", attributor="smoothgrad", remark="other random numbers"),
+    Call("vgg16", "VGG16", "guided_backprop", remark="pool winners that are equal up to rounding"),
+    Call("vgg16", "VGG16", attributor="smoothgrad", remark="other random numbers", photos=4),
     Call("resnet50", "ResNet50", "epsilon_plus", remark=FOLDED),
     Call("resnet50", "ResNet50", "epsilon_gamma_box", remark=FOLDED),
 )
