@@ -15,6 +15,7 @@ from relprop.ops.convolution_timing import (
     MOST,
     Choice,
     Convolved,
+    agrees,
     can_measure,
     fastest,
     is_worth_measuring,
@@ -59,6 +60,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(convolution_timing, "can_measure", lambda x: True)
     monkeypatch.setattr(convolution_timing, "_seconds", seconds)
+    monkeypatch.setattr(convolution_timing, "agrees", lambda found, expected: found[0] != "wrong")
     monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
     return asked
 
@@ -84,6 +86,21 @@ def test_another_way_than_torch_is_taken_where_it_takes_clearly_less_time(
     beside: float, kernel: float, way: str
 ) -> None:
     assert ask(torch=10.0, beside=beside, kernel=kernel) == way
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_way_that_gives_something_else_than_torch_is_not_taken() -> None:
+    assert ask(torch=2.0, wrong=1.0) == "torch"
+    assert convolution_choices().rows[0].seconds == (("torch", 2.0),)
+    assert ask(replace(CONVOLVED, stride=(2, 2)), wrong=2.0) == "wrong"  # for want of another
+    assert ask(replace(CONVOLVED, stride=(3, 3)), wrong=2.0, torch=3.0) == "wrong"
+
+
+def test_results_agree_up_to_rounding() -> None:
+    z = torch.randn(2, 3, 5, 5, dtype=torch.float64)
+    assert agrees(z.bfloat16(), z) and agrees((z, z.bfloat16()), (z, z))
+    assert not agrees((z, z.roll(1, 2)), (z, z))
+    assert not agrees(torch.full_like(z, float("nan")), z)
 
 
 def test_every_shape_is_measured_once(measured: list[str]) -> None:
