@@ -65,7 +65,7 @@ class Peers:
     """How long other packages may take.
 
     Attributes:
-        seconds: for the case, with ours and the gradient, which are measured whatever they take.
+        seconds: for the case, after ours and the gradient, which are measured whatever they take.
         expected: seconds of an explanation by name, where something is known of it.
     """
 
@@ -84,6 +84,7 @@ def measure(case: Case, names: Sequence[str], peers: Peers | None, say: Say) -> 
             yield _one(case, method.name, method.computes, say)
     if peers is None:
         return
+    begun = time.monotonic()
     others = [one for one in everyone if isinstance(one, Peer)]
     for peer in sorted(others, key=lambda one: peers.expected.get(one.name, 0.0)):
         expected = starting + peers.expected.get(peer.name, 0.0)
@@ -91,7 +92,7 @@ def measure(case: Case, names: Sequence[str], peers: Peers | None, say: Say) -> 
             yield _one(case, peer.name, peer.computes, say)
             continue
         why = (
-            f"{NOT_RUN}it was forecast to take {expected:.0f} s, and the case may take "
+            f"{NOT_RUN}it was forecast to take {expected:.0f} s, and other packages may take "
             f"{peers.seconds:.0f} s in all"
         )
         yield Memory(case.as_dict(), peer.name, peer.computes, failure=why)
