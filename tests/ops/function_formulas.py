@@ -112,8 +112,8 @@ POSITIVE = ("log", "sqrt", "pow")
 
 
 def inside(activation: str, x: Tensor) -> Tensor:
-    """The numbers, or their magnitudes where the function wants them positive."""
-    return x.abs() if activation in POSITIVE else x
+    """The numbers, or their magnitudes, none of them 0, where the function wants them positive."""
+    return x.abs().clamp(min=torch.finfo(x.dtype).tiny) if activation in POSITIVE else x
 
 
 def value(activation: str, x: float) -> Any:

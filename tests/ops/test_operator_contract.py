@@ -241,7 +241,8 @@ def is_native(operator: str) -> bool:
 
 def allocated(call: Callable[[], object]) -> int:
     """Bytes that the call allocates on the CPU, its result included."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, profile_memory=True, acc_events=True) as profiled:
         call()
     return sum(max(event.self_cpu_memory_usage, 0) for event in profiled.events())
 
